@@ -1,0 +1,106 @@
+"""Everything TESPES raises, on one tree.
+
+    TespesError
+    ├── RequestError               the client's fault: mend the request
+    │   ├── BadRequest                 a field or parameter is wrong (names it)
+    │   ├── NotFound                   no such task, job or route
+    │   ├── Unauthorized               a runner's token is missing or wrong
+    │   ├── AttemptGone                this attempt ended, was canceled or is another run's: the runner stops
+    │   └── IdempotencyConflict        the same commit id with other data
+    ├── TransferError              storage's fault: the file does not come or go
+    │   ├── TransferRefused            asking again does not help (no such file, no such login)
+    │   └── TransferInterrupted        asking again may help (connection lost, server busy)
+    ├── Unavailable                the surroundings' fault: try again later
+    │   ├── StoreUnavailable           the database does not answer or its disk is full
+    │   └── BrokerUnavailable          RabbitMQ does not answer or did not confirm
+    ├── VersionConflict            nobody's fault: another command came first; reload and decide again
+    ├── CorruptLog                 the log does not verify (names the position)
+    ├── UnknownEvent               an event type or version that this TESPES does not know
+    └── SetupError                 the operator's: one line that names the thing and what to do
+
+`api/problems.py` turns them into status codes; `__main__.py` prints a SetupError as one line.
+"""
+
+from dataclasses import dataclass
+
+
+class TespesError(Exception):
+    """Anything that TESPES raises on purpose; its text is meant for a person."""
+
+
+class RequestError(TespesError):
+    """The request cannot be served as it stands."""
+
+
+@dataclass
+class BadRequest(RequestError):
+    """A field or parameter is wrong.
+
+    :param field: where, as a path such as `inputs.0.path`; empty for the whole body
+    :param found: what was there, cut to a readable length
+    :param allowed: what is allowed
+    """
+
+    field: str
+    found: str
+    allowed: str
+
+    def __str__(self) -> str:
+        where = self.field or "the body"
+        return f"{where}: found {self.found}; {self.allowed}"
+
+
+class NotFound(RequestError):
+    """There is no such thing."""
+
+
+class Unauthorized(RequestError):
+    """The token does not open this attempt."""
+
+
+class AttemptGone(RequestError):
+    """The attempt is over for this caller, who must stop at once."""
+
+
+class IdempotencyConflict(RequestError):
+    """The same commit id was already used for other events."""
+
+
+class TransferError(TespesError):
+    """A file did not come from, or go to, its storage. The text has no credentials in it."""
+
+
+class TransferRefused(TransferError):
+    """The storage said no; repeating the request does not help."""
+
+
+class TransferInterrupted(TransferError):
+    """The transfer broke; repeating the request may help."""
+
+
+class Unavailable(TespesError):
+    """Something that TESPES needs is away for the moment."""
+
+
+class StoreUnavailable(Unavailable):
+    """The database does not answer, or cannot write."""
+
+
+class BrokerUnavailable(Unavailable):
+    """RabbitMQ does not answer, or did not confirm a message."""
+
+
+class VersionConflict(TespesError):
+    """Another commit took this version of the stream."""
+
+
+class CorruptLog(TespesError):
+    """The log contradicts itself; nothing is read past this point."""
+
+
+class UnknownEvent(TespesError):
+    """An event of a type or version that this release does not know."""
+
+
+class SetupError(TespesError):
+    """TESPES cannot start: one line that names the thing and what to do about it."""
