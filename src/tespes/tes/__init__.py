@@ -1,0 +1,15 @@
+"""The standard's words: GA4GH TES 1.1, and nothing of TESPES."""
+
+from tespes.tes.task import (
+    TERMINAL,
+    Executor,
+    FileType,
+    Input,
+    Output,
+    Resources,
+    State,
+    Task,
+)
+from tespes.tes.views import View, show
+
+__all__ = ["TERMINAL", "Executor", "FileType", "Input", "Output", "Resources", "State", "Task", "View", "show"]
