@@ -1,0 +1,82 @@
+"""The log: append, read, and know when something new is there."""
+
+import asyncio
+from collections.abc import Sequence
+
+from tespes import errors
+from tespes.events import Commit, Entry
+from tespes.events.chain import Head
+from tespes.store.appender import Appender
+from tespes.store.coalesce import Coalesced
+from tespes.store.promise import LogTable
+
+READ_AT_ONCE = 500
+
+
+class Log:
+    """A log table with its appender.
+
+    :param table: where the log lives
+    :param shared: other processes write there too: the signal is only a hint then
+    """
+
+    def __init__(self, table: LogTable, *, shared: bool) -> None:
+        self._table = table
+        self._appender = Appender(table, self._notice)
+        self._newest = Coalesced(table.newest)
+        self._grown = asyncio.Event()
+        self.shared = shared
+
+    async def run(self) -> None:
+        """Append what is asked for until cancelled; somebody must own this."""
+        await self._appender.run()
+
+    async def append(self, commit: Commit) -> Entry:
+        """See Appender.append."""
+        return await self._appender.append(commit)
+
+    @property
+    def mean_batch(self) -> float:
+        """Commits in a round trip, on average since the start."""
+        return self._appender.commits / max(self._appender.batches, 1)
+
+    async def head(self) -> Head:
+        """The end of the log."""
+        return await self._table.head()
+
+    async def read(self, after: int, limit: int = READ_AT_ONCE) -> list[Entry]:
+        """The entries that follow position `after`, in order, without a hole.
+
+        :raises errors.CorruptLog: there is a hole, and it was there when looked at again
+        """
+        entries = await self._table.read(after, limit)
+        if not _contiguous(entries, after):
+            entries = await self._table.read(after, limit)
+            if not _contiguous(entries, after):
+                raise errors.CorruptLog(f"there is a hole in the log after position {after}")
+        return entries
+
+    async def read_as_is(self, after: int, limit: int = READ_AT_ONCE) -> list[Entry]:
+        """What `read` would look at, holes or not: for an audit."""
+        return await self._table.read(after, limit)
+
+    async def read_stream(self, stream: str, after: int = 0) -> list[Entry]:
+        """The stream's entries whose first version is above `after`, in order."""
+        return await self._table.read_stream(stream, after)
+
+    async def newest(self, stream: str) -> int:
+        """The first version of the stream's last commit; 0 if there is no such stream. One indexed look-up."""
+        return await self._newest.get(stream) or 0
+
+    @property
+    def signal(self) -> asyncio.Event:
+        """Set with the next append of this process. Take it before reading, wait for it after nothing was there."""
+        return self._grown
+
+    def _notice(self, _: Sequence[Entry]) -> None:
+        self._grown.set()
+        self._grown = asyncio.Event()
+
+
+def _contiguous(entries: Sequence[Entry], after: int) -> bool:
+    return all(entry.position == after + 1 + index for index, entry in enumerate(entries))

@@ -1,0 +1,125 @@
+"""What a database must promise to carry TESPES. Two implementations keep it: `mongodb` and `sqlite`.
+
+A log table is insert-only. It refuses a second commit with the same id, the same (stream, version) or the same position,
+whoever writes it, and says which of these it was. Acknowledged means: on disk (at a majority, where there are several).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tespes.events import Entry
+from tespes.events.chain import Head
+from tespes.projections import Document, ReadModel
+
+
+@dataclass(frozen=True, slots=True)
+class SameId:
+    """The commit's id is in the log already, in this entry."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class VersionTaken:
+    """Another commit has this version of the stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class PositionTaken:
+    """Another process took the position."""
+
+
+Conflict = SameId | VersionTaken | PositionTaken
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a batch.
+
+    :param count: how many entries of its beginning are in the log now
+    :param conflicts: why others are not, by their index in the batch; entries that are in neither were not tried
+    """
+
+    count: int
+    conflicts: Mapping[int, Conflict]
+
+
+class OutcomeUnknown(Exception):  # noqa: N818 - it is no error: the entries may be in the log
+    """The database did not answer a write. Read, then write again with the same ids."""
+
+
+class LogTable(Protocol):
+    """The log in a database."""
+
+    async def write(self, entries: Sequence[Entry]) -> Written:
+        """Insert in order, durably.
+
+        :raises OutcomeUnknown: nobody knows what was written
+        :raises errors.StoreUnavailable: nothing was written
+        """
+
+    async def head(self) -> Head:
+        """The last commit's position and hash, as the primary knows it."""
+
+    async def read(self, after: int, limit: int) -> list[Entry]:
+        """Entries of the positions after+1 to after+limit that are there (at a majority), in order."""
+
+    async def read_stream(self, stream: str, after: int) -> list[Entry]:
+        """The stream's entries whose first version is above `after`, in order."""
+
+    async def newest(self, streams: Sequence[str]) -> dict[str, int]:
+        """For each stream that exists: the first version of its last commit."""
+
+
+class Documents(Protocol):
+    """Stored views. They can be made anew from the log, so they need not be as durable as it."""
+
+    async def prepare(self, model: ReadModel) -> None:
+        """Make the view's table and indexes, unless they are there."""
+
+    async def position(self, model: ReadModel) -> int:
+        """Up to which position of the log the view is; 0 if it is empty."""
+
+    async def load(self, model: ReadModel, ids: Sequence[str]) -> dict[str, Document]:
+        """Those of the documents that exist."""
+
+    async def save(self, model: ReadModel, documents: Sequence[Document], position: int) -> None:
+        """Store documents and the position they are at, together. An older version never replaces a newer one."""
+
+    async def page(
+        self, model: ReadModel, where: Mapping[str, Any], *, before: int | None, limit: int, whole: bool
+    ) -> list[Document]:
+        """Documents whose columns have these values, newest first, created below position `before`.
+
+        :param whole: False gives only `id` and the columns
+        """
+
+    async def forget(self, model: ReadModel) -> None:
+        """Empty the view; its position is 0 again."""
+
+
+class Blobs(Protocol):
+    """Bytes by their SHA-256."""
+
+    async def put(self, sha256: str, content: bytes) -> None:
+        """Keep it, durably; once is enough."""
+
+    async def get(self, sha256: str) -> bytes:
+        """The bytes.
+
+        :raises errors.CorruptLog: they are not there
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """A database, opened.
+
+    :param description: what it is and where, for a person; without a password
+    """
+
+    description: str
+    log: LogTable
+    documents: Documents
+    blobs: Blobs

@@ -1,0 +1,324 @@
+"""The embedded store: two SQLite files in the state directory, one writer process.
+
+`log.sqlite3` (the log and blobs) is in WAL mode with synchronous=FULL: a commit is on disk when it is acknowledged.
+`views.sqlite3` can be made anew from it and is synced less. Every statement that matters writes or reads a whole batch:
+SQLite lets go of the interpreter for each statement step, and taking it back costs more than the step.
+"""
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+
+from tespes import errors
+from tespes.events import Entry, chain
+from tespes.events.chain import Head
+from tespes.projections import Document, ReadModel
+from tespes.store import layout
+from tespes.store.promise import Conflict, SameId, Tables, VersionTaken, Written
+
+Answer = TypeVar("Answer")
+
+_BUSY_S = 30.0
+_COLUMNS = ", ".join(layout.COLUMNS)
+_LOG_SCHEMA = """
+CREATE TABLE IF NOT EXISTS log (
+  position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, stream TEXT NOT NULL, version INTEGER NOT NULL,
+  events TEXT NOT NULL, meta TEXT NOT NULL, data_hash TEXT NOT NULL, prev_hash TEXT NOT NULL, hash TEXT NOT NULL,
+  UNIQUE (stream, version));
+CREATE TABLE IF NOT EXISTS blob (sha256 TEXT PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
+"""
+_VIEWS_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS checkpoint (name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;"
+)
+
+
+class Connection:
+    """An SQLite connection with a thread of its own."""
+
+    def __init__(self, path: Path, *, synchronous: str, writable: bool) -> None:
+        self._path = path
+        self._synchronous = synchronous
+        self._writable = writable
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=path.stem)
+        self._database: sqlite3.Connection | None = None
+
+    async def run(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        """Do that in the connection's thread.
+
+        :raises errors.StoreUnavailable: the disk is full, the file is locked, or the like; nothing was changed
+        """
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._do, work)
+        except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
+            raise errors.StoreUnavailable(f"{self._path}: {error}") from error
+
+    async def close(self) -> None:
+        """Finish what is under way, then close."""
+        if self._database is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._database.close)
+        self._thread.shutdown()
+
+    def _do(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        if self._database is None:
+            self._database = self._open()
+        try:
+            return work(self._database)
+        except sqlite3.Error:
+            if self._database.in_transaction:
+                self._database.rollback()
+            raise
+
+    def _open(self) -> sqlite3.Connection:
+        mode = "rwc" if self._writable else "ro"
+        database = sqlite3.connect(
+            f"file:{self._path}?mode={mode}",
+            uri=True,
+            timeout=_BUSY_S,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=1024,
+        )
+        if self._writable:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute(f"PRAGMA synchronous = {self._synchronous}")
+        return database
+
+
+class LogTable:
+    """The log in SQLite (see promise.LogTable)."""
+
+    def __init__(self, writer: Connection, reader: Connection) -> None:
+        self._writer = writer
+        self._reader = reader
+
+    async def write(self, entries: Sequence[Entry]) -> Written:
+        """See promise.LogTable.write. One transaction: all of them, or none and the reasons."""
+        rows = [value for entry in entries for value in layout.row(entry)]
+        return await self._writer.run(lambda database: _insert(database, entries, rows))
+
+    async def head(self) -> Head:
+        """See promise.LogTable.head."""
+        found = await self._writer.run(
+            lambda database: database.execute(
+                "SELECT position, hash FROM log ORDER BY position DESC LIMIT 1"
+            ).fetchone()
+        )
+        return Head(*found) if found else chain.EMPTY
+
+    async def read(self, after: int, limit: int) -> list[Entry]:
+        """See promise.LogTable.read."""
+        query = f"SELECT {_COLUMNS} FROM log WHERE position > ? ORDER BY position LIMIT ?"  # noqa: S608 - constants
+        return await self._entries(query, (after, limit))
+
+    async def read_stream(self, stream: str, after: int) -> list[Entry]:
+        """See promise.LogTable.read_stream."""
+        query = f"SELECT {_COLUMNS} FROM log WHERE stream = ? AND version > ? ORDER BY version"  # noqa: S608 - constants
+        return await self._entries(query, (stream, after))
+
+    async def newest(self, streams: Sequence[str]) -> dict[str, int]:
+        """See promise.LogTable.newest."""
+        query = (
+            "SELECT json_group_object(stream, newest) FROM (SELECT stream, max(version) AS newest FROM log"
+            " WHERE stream IN (SELECT value FROM json_each(?)) GROUP BY stream)"
+        )
+        asked = orjson.dumps(streams).decode()
+        found = await self._reader.run(lambda database: database.execute(query, (asked,)).fetchone()[0])
+        answer: dict[str, int] = orjson.loads(found)
+        return answer
+
+    async def _entries(self, query: str, values: tuple[Any, ...]) -> list[Entry]:
+        rows = await self._reader.run(lambda database: database.execute(query, values).fetchall())
+        return [layout.from_row(row) for row in rows]
+
+
+class Documents:
+    """Views in SQLite (see promise.Documents): one table for each read model and version."""
+
+    def __init__(self, writer: Connection, reader: Connection) -> None:
+        self._writer = writer
+        self._reader = reader
+
+    async def prepare(self, model: ReadModel) -> None:
+        """See promise.Documents.prepare."""
+        columns = "".join(f", {name}" for name in model.columns)
+        script = f"CREATE TABLE IF NOT EXISTS {model.table} (id TEXT PRIMARY KEY, version INTEGER, body TEXT{columns});"
+        for index in model.indexes:
+            name = f"{model.table}_by_{'_'.join(index)}"
+            script += f"CREATE INDEX IF NOT EXISTS {name} ON {model.table} ({', '.join(index)});"
+        await self._writer.run(lambda database: database.executescript(script))
+
+    async def position(self, model: ReadModel) -> int:
+        """See promise.Documents.position."""
+        query = "SELECT position FROM checkpoint WHERE name = ?"
+        found = await self._writer.run(lambda database: database.execute(query, (model.table,)).fetchone())
+        return found[0] if found else 0
+
+    async def load(self, model: ReadModel, ids: Sequence[str]) -> dict[str, Document]:
+        """See promise.Documents.load."""
+        query = (
+            f"SELECT json_group_object(id, json(body)) FROM {model.table} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - a constant name
+        )
+        asked = orjson.dumps(ids).decode()
+        found = await self._writer.run(lambda database: database.execute(query, (asked,)).fetchone()[0])
+        answer: dict[str, Document] = orjson.loads(found)
+        return answer
+
+    async def save(self, model: ReadModel, documents: Sequence[Document], position: int) -> None:
+        """See promise.Documents.save."""
+        values = [value for document in documents for value in _document_row(model, document)]
+        statement = _upsert(model, len(documents))
+        await self._writer.run(lambda database: _save(database, statement, values, model.table, position))
+
+    async def page(
+        self, model: ReadModel, where: Mapping[str, Any], *, before: int | None, limit: int, whole: bool
+    ) -> list[Document]:
+        """See promise.Documents.page. One row comes back, a JSON array: see the module."""
+        what = (
+            "json(body)"
+            if whole
+            else "json_object('id', id, {})".format(", ".join(f"'{name}', {name}" for name in model.columns))
+        )
+        conditions = [f"{name} = ?" for name in where] + (["position < ?"] if before is not None else [])
+        clause = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        columns = ", ".join(("id", "body", *model.columns))
+        inner = f"SELECT {columns} FROM {model.table} {clause} ORDER BY position DESC LIMIT ?"  # noqa: S608 - constant names
+        query = f"SELECT json_group_array({what}) FROM ({inner})"  # noqa: S608 - constant names
+        values = (*where.values(), *([before] if before is not None else []), limit)
+        found = await self._reader.run(lambda database: database.execute(query, values).fetchone()[0])
+        answer: list[Document] = orjson.loads(found)
+        return answer
+
+    async def forget(self, model: ReadModel) -> None:
+        """See promise.Documents.forget."""
+        script = f"BEGIN; DELETE FROM {model.table}; DELETE FROM checkpoint WHERE name = '{model.table}'; COMMIT;"  # noqa: S608 - a constant name
+        await self._writer.run(lambda database: database.executescript(script))
+
+
+class Blobs:
+    """Blobs in SQLite (see promise.Blobs), beside the log."""
+
+    def __init__(self, writer: Connection, reader: Connection) -> None:
+        self._writer = writer
+        self._reader = reader
+
+    async def put(self, sha256: str, content: bytes) -> None:
+        """See promise.Blobs.put."""
+        statement = "INSERT INTO blob VALUES (?, ?) ON CONFLICT DO NOTHING"
+        await self._writer.run(lambda database: database.execute(statement, (sha256, content)))
+
+    async def get(self, sha256: str) -> bytes:
+        """See promise.Blobs.get."""
+        query = "SELECT content FROM blob WHERE sha256 = ?"
+        found = await self._reader.run(lambda database: database.execute(query, (sha256,)).fetchone())
+        if found is None:
+            raise errors.CorruptLog(f"the blob {sha256} is missing")
+        return bytes(found[0])
+
+
+async def open_tables(directory: Path, stack: AsyncExitStack, *, writable: bool = True) -> Tables:
+    """The store in that directory, until the stack is closed.
+
+    :param writable: False opens it for reading beside a running TESPES
+    :raises errors.SetupError: another process writes there, or the directory cannot be used
+    """
+    try:
+        if writable:
+            directory.mkdir(parents=True, exist_ok=True)
+            _lock(directory, stack)
+        log_writer = await _connect(stack, directory / "log.sqlite3", "FULL", _LOG_SCHEMA if writable else None)
+        views_writer = await _connect(stack, directory / "views.sqlite3", "NORMAL", _VIEWS_SCHEMA if writable else None)
+    except (OSError, errors.StoreUnavailable) as error:
+        raise errors.SetupError(f"the state directory {directory} cannot be used: {error}") from error
+    log_reader = await _connect(stack, directory / "log.sqlite3", "FULL", None)
+    views_reader = await _connect(stack, directory / "views.sqlite3", "NORMAL", None)
+    return Tables(
+        f"SQLite in {directory}",
+        LogTable(log_writer, log_reader),
+        Documents(views_writer, views_reader),
+        Blobs(log_writer, log_reader),
+    )
+
+
+async def _connect(stack: AsyncExitStack, path: Path, synchronous: str, schema: str | None) -> Connection:
+    connection = Connection(path, synchronous=synchronous, writable=schema is not None)
+    stack.push_async_callback(connection.close)
+    if schema is not None:
+        script = schema
+        await connection.run(lambda database: database.executescript(script))
+    return connection
+
+
+def _lock(directory: Path, stack: AsyncExitStack) -> None:
+    """The lock file names the process that holds it; the kernel lets go of it when that process ends."""
+    lock = stack.enter_context((directory / "lock").open("a+"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        raise errors.SetupError(
+            f"the state directory {directory} is in use by process {holder}: stop it, or choose another with --state-dir"
+        ) from error
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+
+
+def _insert(database: sqlite3.Connection, entries: Sequence[Entry], rows: list[Any]) -> Written:
+    places = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?)"] * len(entries))
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        database.execute(f"INSERT INTO log ({_COLUMNS}) VALUES {places}", rows)  # noqa: S608 - constants
+    except sqlite3.IntegrityError:
+        database.execute("ROLLBACK")
+        return Written(0, _conflicts(database, entries))
+    database.execute("COMMIT")
+    return Written(len(entries), {})
+
+
+def _conflicts(database: sqlite3.Connection, entries: Sequence[Entry]) -> dict[int, Conflict]:
+    found = {index: _conflict(database, entry) for index, entry in enumerate(entries)}
+    return {index: conflict for index, conflict in found.items() if conflict is not None}
+
+
+def _conflict(database: sqlite3.Connection, entry: Entry) -> Conflict | None:
+    """The id is looked up first: a commit that is there already has taken its own version."""
+    commit = entry.commit
+    same = database.execute(f"SELECT {_COLUMNS} FROM log WHERE id = ?", (commit.id,)).fetchone()  # noqa: S608 - constants
+    if same is not None:
+        return SameId(layout.from_row(same))
+    query = "SELECT 1 FROM log WHERE stream = ? AND version = ?"
+    taken = database.execute(query, (commit.stream, commit.version)).fetchone()
+    return VersionTaken() if taken else None
+
+
+def _document_row(model: ReadModel, document: Document) -> tuple[Any, ...]:
+    columns = (document.get(name) for name in model.columns)
+    return (document["id"], document["version"], orjson.dumps(document).decode(), *columns)
+
+
+def _upsert(model: ReadModel, rows: int) -> str:
+    names = ("id", "version", "body", *model.columns)
+    places = ", ".join([f"({', '.join('?' * len(names))})"] * rows)
+    updates = ", ".join(f"{name} = excluded.{name}" for name in names[1:])
+    return (
+        f"INSERT INTO {model.table} ({', '.join(names)}) VALUES {places} ON CONFLICT (id) DO UPDATE SET {updates}"  # noqa: S608 - constant names
+        f" WHERE excluded.version > {model.table}.version"
+    )
+
+
+def _save(database: sqlite3.Connection, upsert: str, values: list[Any], name: str, position: int) -> None:
+    database.execute("BEGIN IMMEDIATE")
+    if values:
+        database.execute(upsert, values)
+    statement = "INSERT INTO checkpoint VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET position = excluded.position"
+    database.execute(statement, (name, position))
+    database.execute("COMMIT")
