@@ -1,0 +1,165 @@
+"""The command line: `tespes serve`, `demo`, `log show`, `audit verify`, `contracts write`."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from tespes import __version__, app, contracts, demo, errors, logging, settings, show, store
+from tespes.flow import audit
+from tespes.settings import Settings
+
+Command = Callable[[argparse.Namespace], Awaitable[int]]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; the exit status. What a person has to mend is one line on standard error, never a traceback."""
+    given = _parser().parse_args(arguments)
+    command: Command = given.command
+    try:
+        return uvloop.run(_run(command, given))
+    except KeyboardInterrupt:
+        return 130
+    except errors.TespesError as error:
+        return _complain(error)
+    except BaseExceptionGroup as group:
+        ours = group.subgroup(errors.TespesError)
+        if ours is None:
+            raise
+        return _complain(_first(ours))
+
+
+async def _run(command: Command, given: argparse.Namespace) -> int:
+    """The command, until it is done or somebody ends it (SIGINT, SIGTERM)."""
+    work = asyncio.ensure_future(command(given))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, work.cancel)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        return 0
+
+
+def _complain(error: BaseException) -> int:
+    print(f"tespes: {error}", file=sys.stderr)  # noqa: T201 - the command line's own output
+    return 2
+
+
+def _first(group: BaseExceptionGroup[errors.TespesError]) -> BaseException:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+async def _serve(given: argparse.Namespace) -> int:
+    chosen = _settings(given)
+    logging.configure(chosen.log.format, chosen.log.level)
+    async with app.service(chosen) as service:
+        show.serving(service.url, service.uses)
+        await asyncio.Event().wait()
+    return 0
+
+
+async def _demo(given: argparse.Namespace) -> int:
+    plan = demo.Plan(
+        state_dir=given.state_dir,
+        pulsar_main=given.pulsar_main,
+        mongodb=given.mongodb,
+        port=given.port,
+        once=given.once,
+    )
+    return await demo.run(plan)
+
+
+async def _log_show(given: argparse.Namespace) -> int:
+    async with AsyncExitStack() as stack:
+        opened = await _open(given, stack)
+        for line in show.history(await audit.history(opened.log, given.task)):
+            print(line)  # noqa: T201 - the command's product
+    return 0
+
+
+async def _audit_verify(given: argparse.Namespace) -> int:
+    async with AsyncExitStack() as stack:
+        opened = await _open(given, stack)
+        verdict = await audit.verify(opened)
+    for line in show.verdict(opened.description, verdict):
+        print(line)  # noqa: T201 - the command's product
+    return 1 if verdict.flaws else 0
+
+
+async def _contracts_write(given: argparse.Namespace) -> int:
+    for path in contracts.write(given.root):
+        print(path)  # noqa: T201 - the command's product
+    return 0
+
+
+async def _open(given: argparse.Namespace, stack: AsyncExitStack) -> store.Store:
+    chosen = _settings(given)
+    logging.configure(chosen.log.format, "warning")
+    return await store.open_store(settings.store_options(chosen), chosen.state_dir, stack, writable=False)
+
+
+def _settings(given: argparse.Namespace) -> Settings:
+    http = {"host": getattr(given, "host", None), "port": getattr(given, "port", None)}
+    over: dict[str, Any] = {"state_dir": given.state_dir, "roles": getattr(given, "roles", None)}
+    over["http"] = {name: value for name, value in http.items() if value is not None}
+    kept: Mapping[str, Any] = {name: value for name, value in over.items() if value}
+    return settings.load(given.settings, kept)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tespes", description="GA4GH Task Execution Service with an event log")
+    parser.add_argument("--version", action="version", version=f"tespes {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--settings", type=Path, help="settings file (default: settings.toml, if there is one)")
+    shared.add_argument("--state-dir", type=Path, help="where everything is kept (default: ~/.local/state/tespes)")
+    _add_serve(commands, shared)
+    _add_demo(commands)
+    log = commands.add_parser("log", help="read the log").add_subparsers(required=True, metavar="COMMAND")
+    history = log.add_parser("show", parents=[shared], help="a task's history, event by event")
+    history.add_argument("task", help="the task's id")
+    history.set_defaults(command=_log_show)
+    checks = commands.add_parser("audit", help="check the log").add_subparsers(required=True, metavar="COMMAND")
+    verify = checks.add_parser("verify", parents=[shared], help="chain, positions, versions, and view = fold")
+    verify.set_defaults(command=_audit_verify)
+    contract = commands.add_parser("contracts", help="schemas for others").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    write = contract.add_parser("write", help="write events/ and projections/ anew from the code")
+    write.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: here)")
+    write.set_defaults(command=_contracts_write)
+    return parser
+
+
+def _add_serve(commands: Any, shared: argparse.ArgumentParser) -> None:
+    serve = commands.add_parser("serve", parents=[shared], help="run the service")
+    serve.add_argument("--host", help="address to listen at (default: 127.0.0.1)")
+    serve.add_argument("--port", type=int, help="port to listen at (default: 8080)")
+    serve.add_argument("--roles", help=f"parts to run, with commas (default: {','.join(settings.ROLES)})")
+    serve.set_defaults(command=_serve)
+
+
+def _add_demo(commands: Any) -> None:
+    parser = commands.add_parser("demo", help="run one task through a Pulsar, RabbitMQ and FTP server of its own")
+    parser.add_argument(
+        "--state-dir", type=Path, default=Path(".demo"), help="where everything is kept (default: .demo)"
+    )
+    parser.add_argument(
+        "--pulsar-main", type=Path, default=Path(".venv-pulsar/bin/pulsar-main"), help="Pulsar's program"
+    )
+    parser.add_argument("--mongodb", type=Path, help="program of a MongoDB wire server to keep the log in")
+    parser.add_argument("--port", type=int, default=8080, help="port to listen at, 0 for any (default: 8080)")
+    parser.add_argument("--once", action="store_true", help="end after the task, with exit status 0 if all was well")
+    parser.set_defaults(command=_demo)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,237 @@
+"""Attend to the runners on the nodes: their claims, reports and results, and the files that pass through TESPES."""
+
+import hmac
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tespes import errors, events, tes
+from tespes.events import Outcome, moment
+from tespes.flow import texts
+from tespes.flow.execute import By, KnownTask, Tasks, now
+from tespes.flow.jobs import Job, job
+from tespes.flow.watch import Watch
+from tespes.pulsar import Habits, Site, result
+from tespes.pulsar import job as jobs
+from tespes.pulsar import plan as plans
+from tespes.storage import Storage, shown
+from tespes.store import Blobs
+from tespes.task import commands
+from tespes.task.state import Claimed
+
+
+class Results:
+    """Runners' results, however they come, become one command."""
+
+    def __init__(self, tasks: Tasks, blobs: Blobs) -> None:
+        self._tasks = tasks
+        self._blobs = blobs
+
+    async def record(self, named: Job, known: KnownTask, said: result.Result, by: By) -> None:
+        """Write down what the runner said at its end; what contradicts the task's declaration is left out."""
+        executors = [await self.ended(named, each) for each in said.executors]
+        told = commands.Result(
+            attempt=named.attempt,
+            run_id=said.run_id,
+            outcome=_outcome(said, len(known.submitted.executors)),
+            reason=said.reason,
+            phase=said.phase,
+            retryable=said.retryable,
+            executors=tuple(executors),
+            inputs=_files(said.inputs, known.submitted.inputs or ()),
+            outputs=_files(said.outputs, known.submitted.outputs or ()),
+            notes=said.notes,
+        )
+        await self._tasks.execute(named.task_id, commands.ReportResult(result=told), by)
+
+    async def ended(self, named: Job, said: result.Ended) -> events.ExecutorEnded:
+        """An executor's end as an event, its long tails kept elsewhere."""
+        ended = events.ExecutorEnded(
+            attempt=named.attempt,
+            executor=said.executor,
+            exit_code=said.exit_code,
+            started_at=moment.whole(said.started_at),
+            ended_at=moment.whole(said.ended_at),
+            stdout=said.stdout,
+            stderr=said.stderr,
+        )
+        return await texts.keep_tails(self._blobs, ended)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A runner that asks for something: which attempt, and which run of it."""
+
+    job: Job
+    run_id: str
+
+
+class Attendant:
+    """What runners talk to.
+
+    :param sites: the Pulsars by name; :param key: what attempts' tokens are derived from
+    """
+
+    def __init__(
+        self,
+        tasks: Tasks,
+        results: Results,
+        watch: Watch,
+        storage: Storage,
+        blobs: Blobs,
+        sites: dict[str, Site],
+        key: bytes,
+        habits: Habits,
+    ) -> None:
+        self._tasks = tasks
+        self._results = results
+        self._watch = watch
+        self._storage = storage
+        self._blobs = blobs
+        self._sites = sites
+        self._key = key
+        self._habits = habits
+
+    def admit(self, job_id: str, token: str, run_id: str) -> Caller:
+        """Who asks.
+
+        :raises errors.Unauthorized: the token is not that attempt's
+        """
+        named = job(job_id)
+        if named is None or not hmac.compare_digest(token.encode(), jobs.token(self._key, job_id).encode()):
+            raise errors.Unauthorized("the token does not open this job")
+        return Caller(named, run_id)
+
+    async def claim(self, caller: Caller, host: str, python: str) -> dict[str, Any]:
+        """The plan, for the first run of an attempt that is still wanted; for the same run again, the same.
+
+        :raises errors.AttemptGone: for anybody else
+        """
+        named = caller.job
+        command = commands.ClaimAttempt(attempt=named.attempt, run_id=caller.run_id, host=host, python=python)
+        try:
+            known = await self._tasks.execute(named.task_id, command, self._by(caller))
+        except errors.NotFound as error:
+            raise errors.AttemptGone(str(error)) from error
+        self._watch.heard(named.task_id, named.attempt, now(), runner=True)
+        return plans.plan(named.id, known.submitted, self._runtime(known), self._habits)
+
+    async def heartbeat(self, caller: Caller) -> None:
+        """The runner is alive.
+
+        :raises errors.AttemptGone: it should not be
+        """
+        await self._working(caller)
+
+    async def started(self, caller: Caller, executor: int, at: datetime) -> None:
+        """An executor started; raises as `heartbeat` does."""
+        await self._working(caller)
+        command = commands.ReportStart(
+            attempt=caller.job.attempt, run_id=caller.run_id, executor=executor, at=moment.whole(at)
+        )
+        await self._tasks.execute(caller.job.task_id, command, self._by(caller))
+
+    async def ended(self, caller: Caller, said: result.Ended) -> None:
+        """An executor ended; raises as `heartbeat` does."""
+        await self._working(caller)
+        ended = await self._results.ended(caller.job, said)
+        command = commands.ReportEnd(run_id=caller.run_id, ended=ended)
+        await self._tasks.execute(caller.job.task_id, command, self._by(caller))
+
+    async def result(self, caller: Caller, said: result.Result) -> None:
+        """The runner is done, in whatever way."""
+        known = await self._tasks.load(caller.job.task_id)
+        if known is None:
+            raise errors.AttemptGone(f"there is no task {caller.job.task_id}")
+        if said.run_id != caller.run_id:
+            raise errors.BadRequest("run_id", said.run_id, "the run id of the header Tespes-Run")
+        await self._results.record(caller.job, known, said, self._by(caller))
+
+    @asynccontextmanager
+    async def fetch(self, caller: Caller, index: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The bytes of an input, in pieces.
+
+        :raises errors.TransferError: it does not come; errors.AttemptGone: nobody should want it any more
+        """
+        known = await self._working(caller)
+        inputs = known.submitted.inputs or ()
+        if index >= len(inputs):
+            raise errors.NotFound(f"the task has no input {index}")
+        wanted = inputs[index]
+        if wanted.content is not None:
+            yield _once(await self._content(known, index, wanted))
+        else:
+            async with self._storage.fetch(wanted.url or "") as pieces:
+                yield pieces
+
+    async def store(self, caller: Caller, index: int, pieces: AsyncIterator[bytes]) -> None:
+        """Store an output, whole or not at all; raises as `fetch` does."""
+        known = await self._working(caller)
+        outputs = known.submitted.outputs or ()
+        if index >= len(outputs):
+            raise errors.NotFound(f"the task has no output {index}")
+        await self._storage.store(outputs[index].url, pieces)
+
+    async def _content(self, known: KnownTask, index: int, wanted: tes.Input) -> bytes:
+        for kept in known.kept:
+            if kept.place == f"inputs.{index}.content":
+                return await self._blobs.get(kept.sha256)
+        return (wanted.content or "").encode()
+
+    async def _working(self, caller: Caller) -> KnownTask:
+        known = await self._tasks.load(caller.job.task_id)
+        state = known.state if known else None
+        if (
+            known is None
+            or not isinstance(state, Claimed)
+            or state.attempt.number != caller.job.attempt
+            or state.run_id != caller.run_id
+        ):
+            raise errors.AttemptGone("this attempt was canceled, superseded, or is another runner's")
+        self._watch.heard(caller.job.task_id, caller.job.attempt, now(), runner=True)
+        return known
+
+    def _runtime(self, known: KnownTask) -> dict[str, Any]:
+        state = known.state
+        site = self._sites.get(state.attempt.pulsar) if isinstance(state, Claimed) else None
+        if site is None:
+            raise errors.StoreUnavailable("the Pulsar of this attempt is not in the settings any more")
+        return site.runtime
+
+    def _by(self, caller: Caller) -> By:
+        return By(f"runner:{caller.job.id}")
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    if content:
+        yield content
+
+
+def _outcome(said: result.Result, executors: int) -> Outcome:
+    """What the runner says, unless it says more than it can know."""
+    complete = len(said.executors) == executors
+    failed = bool(said.executors) and said.executors[-1].exit_code != 0
+    match said.outcome:
+        case "succeeded" if complete:
+            return Outcome.SUCCEEDED
+        case "executor_failed" if failed:
+            return Outcome.EXECUTOR_FAILED
+        case "killed" | "superseded":
+            return Outcome.KILLED
+        case _:
+            return Outcome.SYSTEM_FAILED
+
+
+def _files(moved: tuple[result.Moved, ...], declared: tuple[tes.Input | tes.Output, ...]) -> tuple[events.File, ...]:
+    """The files that match a declaration: nothing else that a node names is believed."""
+    return tuple(
+        events.File(path=file.path, url=_url(declared[file.index]), size_bytes=file.size_bytes, sha256=file.sha256)
+        for file in moved
+        if file.index < len(declared) and declared[file.index].path == file.path
+    )
+
+
+def _url(declared: tes.Input | tes.Output) -> str | None:
+    return shown(declared.url) if declared.url else None

@@ -1,0 +1,49 @@
+"""The follower loop: everything in the log, from a position on, in order, without a hole."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import asyncio
+
+import structlog
+
+from tespes import errors
+from tespes.events import Entry
+from tespes.store import Log
+
+_POLL_S = (0.02, 0.5)
+_IDLE_S = 5.0
+_AGAIN_S = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+async def follow(name: str, log: Log, after: int, handle: Callable[[Sequence[Entry]], Awaitable[None]]) -> None:
+    """Give every entry after that position to `handle`, batch by batch, until cancelled.
+
+    A batch that cannot be handled because something is away comes again.
+
+    :raises errors.CorruptLog: the log has a hole: nobody may go past it
+    """
+    poll = _POLL_S[0]
+    while True:
+        signal = log.signal
+        try:
+            entries = await log.read(after)
+            if entries:
+                await handle(entries)
+                after, poll = entries[-1].position, _POLL_S[0]
+                continue
+        except errors.Unavailable as error:
+            _log.warning("a follower waits", follower=name, position=after, reason=str(error))
+            await asyncio.sleep(_AGAIN_S)
+            continue
+        await _wait(signal, poll if log.shared else _IDLE_S)
+        poll = min(poll * 2, _POLL_S[1])
+
+
+async def _wait(signal: asyncio.Event, at_most_s: float) -> None:
+    try:
+        async with asyncio.timeout(at_most_s):
+            await signal.wait()
+    except TimeoutError:
+        return

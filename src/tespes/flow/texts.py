@@ -1,0 +1,42 @@
+"""Texts too long for an event are kept as blobs, written before the event that names them."""
+
+import hashlib
+from dataclasses import replace
+
+from tespes import events, tes
+from tespes.store import Blobs
+
+INLINE_BYTES = 4096
+
+
+async def keep_contents(blobs: Blobs, task: tes.Task) -> tuple[tes.Task, tuple[events.Kept, ...]]:
+    """The task without the contents of inputs that are too long, and where those are kept."""
+    inputs = list(task.inputs or ())
+    kept = []
+    for index, each in enumerate(inputs):
+        if each.content is not None and _is_long(each.content):
+            kept.append(await _keep(blobs, f"inputs.{index}.content", each.content))
+            inputs[index] = each.model_copy(update={"content": ""})
+    return (task.model_copy(update={"inputs": tuple(inputs)}), tuple(kept)) if kept else (task, ())
+
+
+async def keep_tails(blobs: Blobs, ended: events.ExecutorEnded) -> events.ExecutorEnded:
+    """The event without the tails that are too long, and where those are kept."""
+    if _is_long(ended.stdout):
+        kept = await _keep(blobs, "stdout", ended.stdout)
+        ended = replace(ended, stdout="", kept=(*ended.kept, kept))
+    if _is_long(ended.stderr):
+        kept = await _keep(blobs, "stderr", ended.stderr)
+        ended = replace(ended, stderr="", kept=(*ended.kept, kept))
+    return ended
+
+
+def _is_long(text: str) -> bool:
+    return len(text) > INLINE_BYTES or len(text.encode()) > INLINE_BYTES
+
+
+async def _keep(blobs: Blobs, place: str, text: str) -> events.Kept:
+    content = text.encode()
+    digest = hashlib.sha256(content).hexdigest()
+    await blobs.put(digest, content)
+    return events.Kept(place=place, sha256=digest, size_bytes=len(content))

@@ -1,0 +1,45 @@
+"""The plan that a runner gets when it claims an attempt: what to fetch, run and store, without any credential or URL."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tespes import tes
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How a runner works.
+
+    :param tail_bytes: how much of the end of each output stream goes into the log
+    :param heartbeat_s: between two signs of life; :param report_patience_s: how long it tries to deliver its result
+    """
+
+    tail_bytes: int = 10_240
+    heartbeat_s: float = 10.0
+    report_patience_s: float = 120.0
+
+
+def plan(job_id: str, task: tes.Task, runtime: dict[str, Any], habits: Habits) -> dict[str, Any]:
+    """The plan, JSON-ready. Files are known by their index in the task."""
+    return {
+        "job_id": job_id,
+        "inputs": [_file(index, each) for index, each in enumerate(task.inputs or ())],
+        "outputs": [_file(index, each) for index, each in enumerate(task.outputs or ())],
+        "volumes": list(task.volumes or ()),
+        "executors": [executor.model_dump(mode="json", exclude_none=True) for executor in task.executors],
+        "resources": _limits(task.resources),
+        "runtime": runtime,
+        "tail_bytes": habits.tail_bytes,
+        "heartbeat_s": habits.heartbeat_s,
+        "report_patience_s": habits.report_patience_s,
+    }
+
+
+def _file(index: int, file: tes.Input | tes.Output) -> dict[str, Any]:
+    return {"index": index, "path": file.path, "type": file.type.value}
+
+
+def _limits(resources: tes.Resources | None) -> dict[str, Any]:
+    if resources is None:
+        return {}
+    return resources.model_dump(mode="json", exclude_none=True, include={"cpu_cores", "ram_gb", "disk_gb"})

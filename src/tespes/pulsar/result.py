@@ -1,0 +1,63 @@
+"""A runner's result, as it comes by HTTP and as the last line of a job's output."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field
+
+from tespes.tes.task import INT32_MAX
+
+MAX_BYTES = 256 * 1024
+Whole = Annotated[int, Field(ge=0)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Ended(_Said):
+    """An executor that ended."""
+
+    executor: Whole
+    exit_code: Annotated[int, Field(ge=-INT32_MAX - 1, le=INT32_MAX)]
+    started_at: datetime
+    ended_at: datetime
+    stdout: str = ""
+    stderr: str = ""
+
+
+class Moved(_Said):
+    """A file that was fetched or stored; `index` is its place in the task."""
+
+    index: Whole
+    path: str
+    size_bytes: Whole
+    sha256: Digest
+
+
+class Result(_Said):
+    """What a runner has to say at its end."""
+
+    tespes: Literal[1]
+    job_id: str
+    run_id: str
+    outcome: Literal["succeeded", "executor_failed", "system_failed", "killed", "superseded"]
+    reason: str | None = None
+    phase: str = "claim"
+    retryable: bool = False
+    executors: tuple[Ended, ...] = ()
+    inputs: tuple[Moved, ...] = ()
+    outputs: tuple[Moved, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read(text: str | bytes) -> Result | None:
+    """The result in a line or a body; None if there is none that can be read."""
+    if len(text) > MAX_BYTES:
+        return None
+    try:
+        return Result.model_validate_json(text)
+    except pydantic.ValidationError:
+        return None

@@ -1,0 +1,90 @@
+"""What the command line shows: plain lines of text."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from tespes import events, tes
+from tespes.events import Recorded, moment
+from tespes.flow.audit import Verdict
+
+_NAME_WIDTH = 20
+
+
+def serving(url: str, uses: Iterable[str]) -> None:
+    """Say where the service is and what it uses."""
+    lines = [f"TESPES listens at {url} (TES 1.1 under {url}/ga4gh/tes/v1)", *(f"  uses {line}" for line in uses)]
+    print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201 - the command line's own output
+
+
+def history(recorded: Sequence[Recorded]) -> Iterator[str]:
+    """A task's events, a line each: position, time, event, what it says, who caused it."""
+    for each in recorded:
+        yield f"{each.position:>8}  {moment.text(each.at)}  {line(each.event)}  [{each.meta.actor}]"
+
+
+def since(begin: datetime, each: Recorded) -> str:
+    """An event as the demo shows it: seconds since the submission, event, what it says."""
+    return f"{max((each.at - begin).total_seconds(), 0):8.3f} s  {line(each.event)}"
+
+
+def line(event: events.Event) -> str:
+    """An event and what it says."""
+    return f"{type(event).__name__:<{_NAME_WIDTH}} {says(event)}".rstrip()
+
+
+def says(event: events.Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one case for each event
+    """What an event says, in a few words."""
+    match event:
+        case events.TaskCreated(task=task):
+            return f"{_plural(task.inputs, 'input')}, {_plural(task.executors, 'executor')}, {_plural(task.outputs, 'output')}"
+        case events.TaskDeferred() | events.TaskSystemFailed() | events.TaskPreempted() | events.AttemptOrphaned():
+            return event.reason
+        case events.AttemptScheduled():
+            return f"attempt {event.attempt}, to Pulsar {event.pulsar} as job {event.job_id}"
+        case events.AttemptReceived():
+            return f"attempt {event.attempt}, Pulsar has the job"
+        case events.AttemptClaimed():
+            return f"attempt {event.attempt}, by a runner on {event.host} (Python {event.python})"
+        case events.ExecutorStarted():
+            return f"executor {event.executor}"
+        case events.ExecutorEnded():
+            took = (event.ended_at - event.started_at).total_seconds()
+            return f"executor {event.executor}, exit code {event.exit_code} after {took:.3f} s"
+        case events.AttemptEnded():
+            return _attempt_ended(event)
+        case events.TaskExecutorFailed():
+            return f"executor {event.executor} ended with exit code {event.exit_code}"
+        case events.TaskCancelRequested() | events.TaskCanceled() | events.TaskCompleted():
+            return ""
+        case events.LateMessageRecorded():
+            return f"attempt {event.attempt}, '{event.status}' came after the end"
+
+
+def verdict(store: str, found: Verdict) -> Iterator[str]:
+    """An audit's result."""
+    yield f"{store}: {found.commits} commits, {found.events} events, {found.streams} streams, head {found.head}"
+    for flaw in found.flaws:
+        yield f"position {flaw.position} {flaw.what}"
+    if not found.flaws:
+        yield "sound: positions and versions run without a hole, the hash chain verifies, the view is the fold of the events"
+
+
+def _attempt_ended(event: events.AttemptEnded) -> str:
+    moved = [f"{_file(file)} in" for file in event.inputs] + [f"{_file(file)} out" for file in event.outputs]
+    said = [event.outcome.value, *([event.reason] if event.reason else []), *moved]
+    return f"attempt {event.attempt}, {'; '.join(said)}"
+
+
+def _file(file: events.File) -> str:
+    return f"{file.path} {file.size_bytes} B sha256 {file.sha256[:12]}…"
+
+
+def _plural(things: Sequence[object] | None, noun: str) -> str:
+    count = len(things or ())
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def task(document: dict[str, object]) -> str:
+    """The task's state and id, for a headline."""
+    return f"task {document['id']} is {tes.State(str(document['state'])).value}"

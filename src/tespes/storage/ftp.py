@@ -1,0 +1,125 @@
+"""Files on FTP servers, by aioftp: one connection for each transfer, uploads under a temporary name first."""
+
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+import aioftp
+
+from tespes import errors
+
+PORT = 21
+PIECE_BYTES = 256 * 1024
+_PERMANENT = "5"
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who TESPES is on a server."""
+
+    user: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file on a server."""
+
+    host: str
+    port: int
+    login: Login
+    path: PurePosixPath
+
+    def __str__(self) -> str:
+        """For people: without user and password."""
+        port = "" if self.port == PORT else f":{self.port}"
+        return f"ftp://{self.host}{port}{self.path}"
+
+
+def place(url: str, logins: Mapping[str, Login]) -> Place:
+    """Where an ftp URL points, and as whom TESPES goes there.
+
+    :raises errors.TransferRefused: the URL names no file
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or PORT
+    except ValueError as error:
+        raise errors.TransferRefused(f"an ftp URL cannot be read: {error}") from error
+    path = PurePosixPath("/" + unquote(parts.path).lstrip("/"))
+    if not host or path == PurePosixPath("/") or ".." in path.parts:
+        raise errors.TransferRefused(f"ftp://{host}{parts.path}: the URL names no file")
+    known = logins.get(f"{host}:{port}") or logins.get(host) or Login("anonymous", "anonymous@")
+    login = Login(unquote(parts.username), unquote(parts.password or "")) if parts.username else known
+    return Place(host, port, login, path)
+
+
+@contextlib.asynccontextmanager
+async def fetch(where: Place, silence_s: float) -> AsyncIterator[AsyncIterator[bytes]]:
+    """See Storage.fetch."""
+    with _named(where):
+        async with _session(where, silence_s) as client:
+            stream = await client.download_stream(where.path)
+            yield _pieces(where, stream)
+
+
+async def store(where: Place, pieces: AsyncIterator[bytes], silence_s: float) -> None:
+    """See Storage.store. Directories are made; the name appears only when the file is whole."""
+    temporary = where.path.with_name(f".{where.path.name}.{secrets.token_hex(6)}.part")
+    with _named(where):
+        async with _session(where, silence_s) as client:
+            if where.path.parent != PurePosixPath("/"):
+                await client.make_directory(where.path.parent)
+            try:
+                async with client.upload_stream(temporary) as stream:
+                    async for piece in pieces:
+                        await stream.write(piece)
+                await _rename(client, temporary, where.path)
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    await client.remove_file(temporary)
+                raise
+
+
+async def _rename(client: aioftp.Client, temporary: PurePosixPath, final: PurePosixPath) -> None:
+    """Some servers do not rename onto a file that is there."""
+    try:
+        await client.rename(temporary, final)
+    except aioftp.StatusCodeError:
+        await client.remove_file(final)
+        await client.rename(temporary, final)
+
+
+async def _pieces(where: Place, stream: aioftp.DataConnectionThrottleStreamIO) -> AsyncIterator[bytes]:
+    with _named(where):
+        async for piece in stream.iter_by_block(PIECE_BYTES):
+            yield piece
+        await stream.finish()
+
+
+@contextlib.asynccontextmanager
+async def _session(where: Place, silence_s: float) -> AsyncIterator[aioftp.Client]:
+    client = aioftp.Client(socket_timeout=silence_s, connection_timeout=silence_s)
+    try:
+        await client.connect(where.host, where.port)
+        await client.login(where.login.user, where.login.password)
+        yield client
+        await client.quit()
+    finally:
+        client.close()
+
+
+@contextlib.contextmanager
+def _named(where: Place) -> Iterator[None]:
+    """Turn the library's errors into ours, with the file's name and the server's own words."""
+    try:
+        yield
+    except aioftp.StatusCodeError as error:
+        code, words = str(error.received_codes[-1]), " ".join(line.strip() for line in error.info)
+        kind = errors.TransferRefused if code.startswith(_PERMANENT) else errors.TransferInterrupted
+        raise kind(f"{where}: {code} {words}") from error
+    except (OSError, TimeoutError, EOFError, aioftp.AIOFTPException) as error:
+        raise errors.TransferInterrupted(f"{where}: {str(error) or type(error).__name__}") from error
