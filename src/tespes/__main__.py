@@ -130,9 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     checks = commands.add_parser("audit", help="check the log").add_subparsers(required=True, metavar="COMMAND")
     verify = checks.add_parser("verify", parents=[shared], help="chain, positions, versions, and view = fold")
     verify.set_defaults(command=_audit_verify)
-    contract = commands.add_parser("contracts", help="schemas for others").add_subparsers(
-        required=True, metavar="COMMAND"
-    )
+    contract = commands.add_parser("contracts", help="schemas for others").add_subparsers(required=True, metavar="COMMAND")
     write = contract.add_parser("write", help="write events/ and projections/ anew from the code")
     write.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: here)")
     write.set_defaults(command=_contracts_write)
@@ -149,12 +147,8 @@ def _add_serve(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 def _add_demo(commands: Any) -> None:
     parser = commands.add_parser("demo", help="run one task through a Pulsar, RabbitMQ and FTP server of its own")
-    parser.add_argument(
-        "--state-dir", type=Path, default=Path(".demo"), help="where everything is kept (default: .demo)"
-    )
-    parser.add_argument(
-        "--pulsar-main", type=Path, default=Path(".venv-pulsar/bin/pulsar-main"), help="Pulsar's program"
-    )
+    parser.add_argument("--state-dir", type=Path, default=Path(".demo"), help="where everything is kept (default: .demo)")
+    parser.add_argument("--pulsar-main", type=Path, default=Path(".venv-pulsar/bin/pulsar-main"), help="Pulsar's program")
     parser.add_argument("--mongodb", type=Path, help="program of a MongoDB wire server to keep the log in")
     parser.add_argument("--port", type=int, default=8080, help="port to listen at, 0 for any (default: 8080)")
     parser.add_argument("--once", action="store_true", help="end after the task, with exit status 0 if all was well")

@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import structlog
 from aiohttp import web
@@ -83,11 +83,11 @@ class _Background:
         """Run that until the service ends."""
         self._tasks.append(self._group.create_task(run(), name=name))
 
-    async def __aenter__(self) -> "_Background":
+    async def __aenter__(self) -> Self:
         await self._group.__aenter__()
         return self
 
-    async def __aexit__(self, *error: Any) -> None:
+    async def __aexit__(self, *error: object) -> None:
         """The last started ends first: nothing appends after the appender has gone."""
         for task in reversed(self._tasks):
             task.cancel()
@@ -108,14 +108,20 @@ class _Built:
         results = Results(tasks, blobs)
         self.projector = Projector(log, documents, TASK_VIEW)
         silence_s = settings.runner.silence_s
-        self._links = {
-            name: _link(site, Listener(name, tasks, results, watch, silence_s)) for name, site in sites.items()
-        }
+        self._links = {name: _link(site, Listener(name, tasks, results, watch, silence_s)) for name, site in sites.items()}
         terms = pulsar.Terms(settings.runner.claim_timeout_s, settings.runner.report_patience_s)
         means = Means(self._links, key, terms, configuration.patience(settings))
         self._dispatch = Dispatch(log, documents, tasks, watch, means)
-        storage = Storage(configuration.storage_options(settings))
-        attendant = Attendant(tasks, results, watch, storage, blobs, sites, key, configuration.habits(settings))
+        attendant = Attendant(
+            tasks=tasks,
+            results=results,
+            watch=watch,
+            storage=Storage(configuration.storage_options(settings)),
+            blobs=blobs,
+            sites=sites,
+            key=key,
+            habits=configuration.habits(settings),
+        )
         info = service_info(configuration.service(settings), _storages(settings), ())
         routes = api.TaskRoutes(tasks, TaskReader(log, documents, blobs), blobs, info)
         self.application = api.application(routes, api.RunnerRoutes(attendant), settings.http.max_body_bytes)

@@ -70,7 +70,7 @@ async def _start(plan: Plan, stack: AsyncExitStack) -> tuple[LocalFTP, app.Servi
         with _Progress("RabbitMQ", state / "rabbitmq"):
             broker = (await stack.enter_async_context(PrivateRabbitMQ(state / "rabbitmq"))).url
     with _Progress("Pulsar", state / "pulsar"):
-        path = f"{Path(sys.executable).resolve().parent}:/usr/local/bin:/usr/bin:/bin"
+        path = f"{sys.base_exec_prefix}/bin:/usr/local/bin:/usr/bin:/bin"
         local = LocalPulsar(state / "pulsar", program=plan.pulsar_main, broker_url=broker, path=path)
         await stack.enter_async_context(local)
     with _Progress("FTP server", state / "ftp"):
@@ -142,9 +142,7 @@ async def _tell(service: app.Service, after: int, task_id: str) -> None:
         async with asyncio.timeout(_WITHIN_S):
             await over.wait()
     except TimeoutError as error:
-        raise errors.SetupError(
-            f"the task did not end within {_WITHIN_S:g} s: tespes log show {task_id} says why"
-        ) from error
+        raise errors.SetupError(f"the task did not end within {_WITHIN_S:g} s: tespes log show {task_id} says why") from error
     finally:
         following.cancel()
         await asyncio.wait({following})

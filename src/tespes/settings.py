@@ -184,9 +184,7 @@ def store_options(settings: Settings) -> store.Options:
 
 def storage_options(settings: Settings) -> storage.Options:
     """What the storages need."""
-    logins = {
-        host: ftp.Login(login.user, login.password.get_secret_value()) for host, login in settings.storage.ftp.items()
-    }
+    logins = {host: ftp.Login(login.user, login.password.get_secret_value()) for host, login in settings.storage.ftp.items()}
     return storage.Options(logins, settings.storage.silence_s)
 
 

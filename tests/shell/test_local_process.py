@@ -157,9 +157,7 @@ async def test_an_owner_that_was_killed_leaves_nothing_after_the_next_stop(tmp_p
         "    await asyncio.sleep(600)\n"
         "asyncio.run(main(pathlib.Path(sys.argv[1])))\n"
     )
-    killed = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", owner, str(tmp_path), stdout=asyncio.subprocess.PIPE
-    )
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", owner, str(tmp_path), stdout=asyncio.subprocess.PIPE)
     assert killed.stdout is not None
     await killed.stdout.readline()
     killed.send_signal(signal.SIGKILL)

@@ -91,9 +91,7 @@ async def test_it_is_private(broker: PrivateRabbitMQ) -> None:
 
 async def test_a_crash_of_its_owner_or_itself_loses_nothing(tmp_path: Path) -> None:
     """A node whose owner was killed is adopted, one that crashed comes back, both with the same URL and messages."""
-    owner = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", OWNER, str(tmp_path), stdout=asyncio.subprocess.PIPE
-    )
+    owner = await asyncio.create_subprocess_exec(sys.executable, "-c", OWNER, str(tmp_path), stdout=asyncio.subprocess.PIPE)
     assert owner.stdout is not None
     line = b""
     while not line.startswith(b"OWNED"):

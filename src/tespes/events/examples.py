@@ -46,12 +46,8 @@ EXAMPLES: tuple[types.Event, ...] = (
         attempt=1,
         outcome=types.Outcome.KILLED,
         reason="the task was canceled",
-        inputs=(
-            types.File(path="/data/file1", url="ftp://files.example.org/holy_file", size_bytes=12, sha256=_SHA256),
-        ),
-        outputs=(
-            types.File(path="/data/outfile", url="ftp://files.example.org/outfile-1", size_bytes=36, sha256=_SHA256),
-        ),
+        inputs=(types.File(path="/data/file1", url="ftp://files.example.org/holy_file", size_bytes=12, sha256=_SHA256),),
+        outputs=(types.File(path="/data/outfile", url="ftp://files.example.org/outfile-1", size_bytes=36, sha256=_SHA256),),
         notes=("docker: disk_gb is not enforced",),
     ),
     types.TaskCanceled(),

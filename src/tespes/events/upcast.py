@@ -12,9 +12,7 @@ Upcaster = Callable[[Data], Data]
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
 
 
-def lift(
-    name: str, version: int, data: Data, *, to: int, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS
-) -> Data:
+def lift(name: str, version: int, data: Data, *, to: int, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS) -> Data:
     """The data of an event, from its stored version to version `to`, one step at a time.
 
     :raises KeyError: a step between the two is missing

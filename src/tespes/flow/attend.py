@@ -1,7 +1,7 @@
 """Attend to the runners on the nodes: their claims, reports and results, and the files that pass through TESPES."""
 
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -68,31 +68,21 @@ class Caller:
     run_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attendant:
     """What runners talk to.
 
     :param sites: the Pulsars by name; :param key: what attempts' tokens are derived from
     """
 
-    def __init__(
-        self,
-        tasks: Tasks,
-        results: Results,
-        watch: Watch,
-        storage: Storage,
-        blobs: Blobs,
-        sites: dict[str, Site],
-        key: bytes,
-        habits: Habits,
-    ) -> None:
-        self._tasks = tasks
-        self._results = results
-        self._watch = watch
-        self._storage = storage
-        self._blobs = blobs
-        self._sites = sites
-        self._key = key
-        self._habits = habits
+    tasks: Tasks
+    results: Results
+    watch: Watch
+    storage: Storage
+    blobs: Blobs
+    sites: Mapping[str, Site]
+    key: bytes
+    habits: Habits
 
     def admit(self, job_id: str, token: str, run_id: str) -> Caller:
         """Who asks.
@@ -100,7 +90,7 @@ class Attendant:
         :raises errors.Unauthorized: the token is not that attempt's
         """
         named = job(job_id)
-        if named is None or not hmac.compare_digest(token.encode(), jobs.token(self._key, job_id).encode()):
+        if named is None or not hmac.compare_digest(token.encode(), jobs.token(self.key, job_id).encode()):
             raise errors.Unauthorized("the token does not open this job")
         return Caller(named, run_id)
 
@@ -112,11 +102,11 @@ class Attendant:
         named = caller.job
         command = commands.ClaimAttempt(attempt=named.attempt, run_id=caller.run_id, host=host, python=python)
         try:
-            known = await self._tasks.execute(named.task_id, command, self._by(caller))
+            known = await self.tasks.execute(named.task_id, command, self._by(caller))
         except errors.NotFound as error:
             raise errors.AttemptGone(str(error)) from error
-        self._watch.heard(named.task_id, named.attempt, now(), runner=True)
-        return plans.plan(named.id, known.submitted, self._runtime(known), self._habits)
+        self.watch.heard(named.task_id, named.attempt, now(), runner=True)
+        return plans.plan(named.id, known.submitted, self._runtime(known), self.habits)
 
     async def heartbeat(self, caller: Caller) -> None:
         """The runner is alive.
@@ -128,26 +118,24 @@ class Attendant:
     async def started(self, caller: Caller, executor: int, at: datetime) -> None:
         """An executor started; raises as `heartbeat` does."""
         await self._working(caller)
-        command = commands.ReportStart(
-            attempt=caller.job.attempt, run_id=caller.run_id, executor=executor, at=moment.whole(at)
-        )
-        await self._tasks.execute(caller.job.task_id, command, self._by(caller))
+        command = commands.ReportStart(attempt=caller.job.attempt, run_id=caller.run_id, executor=executor, at=moment.whole(at))
+        await self.tasks.execute(caller.job.task_id, command, self._by(caller))
 
     async def ended(self, caller: Caller, said: result.Ended) -> None:
         """An executor ended; raises as `heartbeat` does."""
         await self._working(caller)
-        ended = await self._results.ended(caller.job, said)
+        ended = await self.results.ended(caller.job, said)
         command = commands.ReportEnd(run_id=caller.run_id, ended=ended)
-        await self._tasks.execute(caller.job.task_id, command, self._by(caller))
+        await self.tasks.execute(caller.job.task_id, command, self._by(caller))
 
     async def result(self, caller: Caller, said: result.Result) -> None:
         """The runner is done, in whatever way."""
-        known = await self._tasks.load(caller.job.task_id)
+        known = await self.tasks.load(caller.job.task_id)
         if known is None:
             raise errors.AttemptGone(f"there is no task {caller.job.task_id}")
         if said.run_id != caller.run_id:
             raise errors.BadRequest("run_id", said.run_id, "the run id of the header Tespes-Run")
-        await self._results.record(caller.job, known, said, self._by(caller))
+        await self.results.record(caller.job, known, said, self._by(caller))
 
     @asynccontextmanager
     async def fetch(self, caller: Caller, index: int) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -163,7 +151,7 @@ class Attendant:
         if wanted.content is not None:
             yield _once(await self._content(known, index, wanted))
         else:
-            async with self._storage.fetch(wanted.url or "") as pieces:
+            async with self.storage.fetch(wanted.url or "") as pieces:
                 yield pieces
 
     async def store(self, caller: Caller, index: int, pieces: AsyncIterator[bytes]) -> None:
@@ -172,16 +160,16 @@ class Attendant:
         outputs = known.submitted.outputs or ()
         if index >= len(outputs):
             raise errors.NotFound(f"the task has no output {index}")
-        await self._storage.store(outputs[index].url, pieces)
+        await self.storage.store(outputs[index].url, pieces)
 
     async def _content(self, known: KnownTask, index: int, wanted: tes.Input) -> bytes:
         for kept in known.kept:
             if kept.place == f"inputs.{index}.content":
-                return await self._blobs.get(kept.sha256)
+                return await self.blobs.get(kept.sha256)
         return (wanted.content or "").encode()
 
     async def _working(self, caller: Caller) -> KnownTask:
-        known = await self._tasks.load(caller.job.task_id)
+        known = await self.tasks.load(caller.job.task_id)
         state = known.state if known else None
         if (
             known is None
@@ -190,12 +178,12 @@ class Attendant:
             or state.run_id != caller.run_id
         ):
             raise errors.AttemptGone("this attempt was canceled, superseded, or is another runner's")
-        self._watch.heard(caller.job.task_id, caller.job.attempt, now(), runner=True)
+        self.watch.heard(caller.job.task_id, caller.job.attempt, now(), runner=True)
         return known
 
     def _runtime(self, known: KnownTask) -> dict[str, Any]:
         state = known.state
-        site = self._sites.get(state.attempt.pulsar) if isinstance(state, Claimed) else None
+        site = self.sites.get(state.attempt.pulsar) if isinstance(state, Claimed) else None
         if site is None:
             raise errors.StoreUnavailable("the Pulsar of this attempt is not in the settings any more")
         return site.runtime

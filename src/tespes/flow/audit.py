@@ -9,7 +9,6 @@ from tespes.events.chain import Flaw
 from tespes.projections import TASK_VIEW, Document, fold
 from tespes.store import Log, Store
 
-
 _AT_ONCE = 500
 
 

@@ -81,9 +81,7 @@ class Dispatch:
         position = await self._documents.position(TASK_VIEW)
         for state in _LIVE:
             before = None
-            while page := await self._documents.page(
-                TASK_VIEW, {"state": state.value}, before=before, limit=1000, whole=False
-            ):
+            while page := await self._documents.page(TASK_VIEW, {"state": state.value}, before=before, limit=1000, whole=False):
                 before = page[-1]["position"]
                 self._due.update((each["id"], None) for each in page)
         self._due = dict.fromkeys(reversed(self._due))
@@ -123,7 +121,7 @@ class Dispatch:
         except errors.Unavailable as error:
             _log.warning("a step has to wait", task_id=task_id, reason=str(error))
             at = now() + timedelta(seconds=_AGAIN_S)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the rim: logged, and the task comes back
             _log.exception("a step failed and is tried again", task_id=task_id)
             at = now() + timedelta(seconds=_AGAIN_S)
         finally:
@@ -133,7 +131,7 @@ class Dispatch:
         if at is not None:
             heapq.heappush(self._timers, (at, task_id))
 
-    async def _work(self, task_id: str) -> datetime | None:
+    async def _work(self, task_id: str) -> datetime | None:  # noqa: C901 - one case for each step
         """Steps, one after the other; when to come back, if that is known."""
         while True:
             known = await self._tasks.load(task_id)
@@ -158,9 +156,7 @@ class Dispatch:
                 case Kill(attempt):
                     await self._kill(task_id, attempt)
                 case GiveUp(attempt, reason):
-                    await self._tasks.execute(
-                        task_id, commands.GiveUpAttempt(attempt=attempt.number, reason=reason), _BY
-                    )
+                    await self._tasks.execute(task_id, commands.GiveUpAttempt(attempt=attempt.number, reason=reason), _BY)
 
     def _step(self, task_id: str, state: State) -> Step:
         match state:

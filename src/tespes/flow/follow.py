@@ -1,8 +1,7 @@
 """The follower loop: everything in the log, from a position on, in order, without a hole."""
 
-from collections.abc import Awaitable, Callable, Sequence
-
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 

@@ -43,7 +43,7 @@ class Listener:
                 return await self._handle(queue, body)
             except errors.Unavailable as error:
                 _log.warning("a message waits", pulsar=self._name, queue=queue, reason=str(error))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the rim: logged, and the message goes to the dead letters
                 _log.exception("a message cannot be handled", pulsar=self._name, queue=queue)
                 return f"{type(error).__name__}: {error}"
             await asyncio.sleep(pause)

@@ -119,9 +119,7 @@ class OwnedProcess:
             identity.send(self._leaders[-1], signal.SIGKILL)
             await self.wait()
 
-    async def _spawn(
-        self, argv: Sequence[str], environment: Mapping[str, str], directory: Path
-    ) -> asyncio.subprocess.Process:
+    async def _spawn(self, argv: Sequence[str], environment: Mapping[str, str], directory: Path) -> asyncio.subprocess.Process:
         with self.log_file.open("ab") as log:
             return await asyncio.create_subprocess_exec(
                 *argv,

@@ -25,9 +25,7 @@ __all__ = ["PrivateRabbitMQ", "listens"]
 _log = structlog.get_logger(__name__)
 # The wrapper in /usr/sbin changes the user and the directory; the program behind it does not.
 _DEBIAN: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-_NOT_INSTALLED: Final = (
-    "RabbitMQ is not installed: apt-get install rabbitmq-server, or name one with TESPES_RABBITMQ__URL"
-)
+_NOT_INSTALLED: Final = "RabbitMQ is not installed: apt-get install rabbitmq-server, or name one with TESPES_RABBITMQ__URL"
 _USER: Final = "tespes"
 _START_WITHIN_S: Final = 60.0
 _ADOPT_WITHIN_S: Final = 15.0

@@ -5,9 +5,12 @@ A document holds the task in the standard's FULL shape under `task`, and beside 
 event that comes twice changes nothing) and `kept` (texts that live in blobs, by their place in `task`).
 """
 
-from typing import Any
+from typing import (
+    Any,
+    NotRequired,  # pydantic reads it on Python 3.11
+)
 
-from typing_extensions import NotRequired, TypedDict  # pydantic reads it on Python 3.11
+from typing_extensions import TypedDict
 
 from tespes import events, tes
 from tespes.events import Outcome, Recorded, moment

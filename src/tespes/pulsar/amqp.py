@@ -56,9 +56,7 @@ class Link:
                 await self._connected()
                 pause = _BACK_OFF_S[0]
             except (AMQPError, OSError, TimeoutError) as error:
-                _log.warning(
-                    "RabbitMQ is away", pulsar=self.site.name, broker=shown(self.site.broker_url), reason=str(error)
-                )
+                _log.warning("RabbitMQ is away", pulsar=self.site.name, broker=shown(self.site.broker_url), reason=str(error))
             await asyncio.sleep(pause)
             pause = min(pause * 2, _BACK_OFF_S[1])
 

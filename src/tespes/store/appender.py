@@ -122,7 +122,7 @@ class Appender:
             self._head = None
             for each in batch:
                 _fail(each, error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - every caller gets an answer
             _log.exception("a write failed", commits=len(batch))
             self._head = None
             for each in batch:

@@ -171,7 +171,7 @@ class Documents:
     ) -> list[Document]:
         """See promise.Documents.page."""
         query = {**where, **({"position": {"$lt": before}} if before is not None else {})}
-        fields = None if whole else {name: 1 for name in model.columns}
+        fields = None if whole else dict.fromkeys(model.columns, 1)
         with _reading():
             cursor = self._database[model.table].find(query, fields).sort("position", DESCENDING).limit(limit)
             return [_unpacked(found) if whole else {"id": found.pop("_id"), **found} async for found in cursor]

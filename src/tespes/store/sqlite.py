@@ -35,9 +35,7 @@ CREATE TABLE IF NOT EXISTS log (
   UNIQUE (stream, version));
 CREATE TABLE IF NOT EXISTS blob (sha256 TEXT PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
 """
-_VIEWS_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS checkpoint (name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;"
-)
+_VIEWS_SCHEMA = "CREATE TABLE IF NOT EXISTS checkpoint (name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;"
 
 
 class Connection:
@@ -107,9 +105,7 @@ class LogTable:
     async def head(self) -> Head:
         """See promise.LogTable.head."""
         found = await self._writer.run(
-            lambda database: database.execute(
-                "SELECT position, hash FROM log ORDER BY position DESC LIMIT 1"
-            ).fetchone()
+            lambda database: database.execute("SELECT position, hash FROM log ORDER BY position DESC LIMIT 1").fetchone()
         )
         return Head(*found) if found else chain.EMPTY
 
@@ -163,9 +159,7 @@ class Documents:
 
     async def load(self, model: ReadModel, ids: Sequence[str]) -> dict[str, Document]:
         """See promise.Documents.load."""
-        query = (
-            f"SELECT json_group_object(id, json(body)) FROM {model.table} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - a constant name
-        )
+        query = f"SELECT json_group_object(id, json(body)) FROM {model.table} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - a constant name
         asked = orjson.dumps(ids).decode()
         found = await self._writer.run(lambda database: database.execute(query, (asked,)).fetchone()[0])
         answer: dict[str, Document] = orjson.loads(found)
@@ -231,7 +225,6 @@ async def open_tables(directory: Path, stack: AsyncExitStack, *, writable: bool 
     """
     try:
         if writable:
-            directory.mkdir(parents=True, exist_ok=True)
             _lock(directory, stack)
         log_writer = await _connect(stack, directory / "log.sqlite3", "FULL", _LOG_SCHEMA if writable else None)
         views_writer = await _connect(stack, directory / "views.sqlite3", "NORMAL", _VIEWS_SCHEMA if writable else None)
@@ -258,6 +251,7 @@ async def _connect(stack: AsyncExitStack, path: Path, synchronous: str, schema: 
 
 def _lock(directory: Path, stack: AsyncExitStack) -> None:
     """The lock file names the process that holds it; the kernel lets go of it when that process ends."""
+    directory.mkdir(parents=True, exist_ok=True)
     lock = stack.enter_context((directory / "lock").open("a+"))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

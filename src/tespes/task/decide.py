@@ -15,7 +15,7 @@ Decision = tuple[events.Event, ...]
 _NOT_BEGUN = "before the runner asked to begin"
 
 
-def decide(state: State | None, command: Command) -> Decision:  # noqa: PLR0911 - one case for each command
+def decide(state: State | None, command: Command) -> Decision:  # noqa: C901, PLR0911 - one case for each command
     """The events that a command leads to in this situation.
 
     :raises errors.AttemptGone: the runner that asks is not, or no longer, the one that should work
@@ -144,9 +144,7 @@ def _result(state: State, result: Result) -> Decision:
 
 def _missing(claimed: Claimed, result: Result) -> Decision:
     """The executors that the reports left out."""
-    unheard = (
-        ended for ended in result.executors if claimed.ended <= ended.executor < len(claimed.order.ignore_errors)
-    )
+    unheard = (ended for ended in result.executors if claimed.ended <= ended.executor < len(claimed.order.ignore_errors))
     return tuple(event for ended in unheard for event in _executor(claimed, ended))
 
 

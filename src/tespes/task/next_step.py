@@ -138,9 +138,7 @@ def _watch(state: Claimed, contact: Contact, now: datetime, patience: Patience) 
 def _kill(attempt: Attempt, contact: Contact, now: datetime, patience: Patience) -> Step:
     if contact.killed == 0 or contact.last_at is None:
         return Kill(attempt)
-    due = contact.last_at + timedelta(
-        seconds=min(patience.kill_every_s * 2 ** (contact.killed // 5), patience.ask_after_s)
-    )
+    due = contact.last_at + timedelta(seconds=min(patience.kill_every_s * 2 ** (contact.killed // 5), patience.ask_after_s))
     return Kill(attempt) if now >= due else WaitUntil(due)
 
 

@@ -1,0 +1,7 @@
+"""The program that runs on the node for one attempt of a task: standard library, Python 3.8+, bundled when it is sent.
+
+`__main__.main(order)` claims the attempt and prints the result; `attempt` says in which order things happen; `callback`
+speaks with TESPES (`call` is its HTTP); `transfer` moves files; `mounts` and `files` map the task's paths to the node;
+`executor` runs one command in a runtime: `sandbox` or `docker`; `reaper` cleans up when the runner itself is killed.
+Every job pays for what is imported here: what only some jobs need is imported where it is needed.
+"""

@@ -1,0 +1,150 @@
+"""The runner's conversation with TESPES: claim, reports, result, and the transfer routes (design, sections 6 and 7)."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+
+from . import call, clock, faults
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Iterable, Iterator, Optional, Tuple, TypeVar
+
+    from . import protocol, stop
+
+    T = TypeVar("T")
+
+_GONE = 410
+_CLAIM_TIMEOUT_S = 30.0
+_REPORT_TIMEOUT_S = 5.0
+_TRANSFER_TIMEOUT_S = 300.0  # of silence, not of the whole transfer: a storage may think long before its last word
+_GATEWAY_STATUSES = (502, 503, 504)
+
+
+class Refused(Exception):  # noqa: N818 - an answer
+    """TESPES answered a transfer with an error that may pass; the message is its `detail` (RFC 9457)."""
+
+
+class Callback:
+    """TESPES, seen from the node."""
+
+    def __init__(self, order: protocol.Order, run_id: str, stopped: stop.Stop) -> None:
+        self._address = call.Address(order["callback_url"].rstrip("/"))
+        self._job_id = order["job_id"]
+        self._identity = {"Authorization": f"Bearer {order['token']}", "Tespes-Run": run_id}
+        self._run_id = run_id
+        self._stopped = stopped
+        self.patience_s = float(order.get("report_patience_s") or 120.0)
+
+    def claim(self, node: Dict[str, str], patience_s: float) -> protocol.Plan:
+        """The plan; raises `Superseded` if the attempt is not to run, `SystemFailure` if there is no answer in time."""
+        deadline = time.monotonic() + patience_s
+        claim = {"run_id": self._run_id, "node": node}
+        for wait_s in clock.waits():
+            left_s = max(1.0, deadline - time.monotonic())
+            try:
+                status, body = self._post("claim", claim, min(left_s, _CLAIM_TIMEOUT_S))
+            except OSError as error:
+                why = faults.network_reason(error)
+            else:
+                if status < call.SERVER_ERROR:
+                    return _plan(status, body)
+                why = _problem(status, body)["detail"]
+            if time.monotonic() + wait_s > deadline:
+                break
+            self._stopped.wait(wait_s)
+        raise self.unreachable(why)
+
+    def report(self, report: protocol.JsonObject) -> None:
+        """Tell TESPES, once: what is lost here is repeated by the result. The answer 410 is the order to stop."""
+        try:
+            status, _ = self._post("reports", report, _REPORT_TIMEOUT_S)
+        except OSError:
+            return
+        if status == _GONE:
+            self._stopped.give(faults.Killed("TESPES does not want this attempt any more"))
+
+    def deliver(self, result: protocol.JsonObject) -> None:
+        """TESPES has accepted or refused the result, or was away for longer than the patience."""
+        deadline = time.monotonic() + self.patience_s
+        for wait_s in clock.waits():
+            try:
+                status, _ = self._post("result", result, _CLAIM_TIMEOUT_S)
+            except OSError:
+                status = call.SERVER_ERROR
+            if status < call.SERVER_ERROR or time.monotonic() + wait_s > deadline:
+                return
+            time.sleep(wait_s)
+
+    @contextmanager
+    def transfer(
+        self, request: str, route: str, body: Iterable[bytes] = (), headers: Optional[Dict[str, str]] = None
+    ) -> Iterator[call.Answer]:
+        """The good answer to GET or PUT; raises a fault, `Refused`, `call.Away` or another `OSError`."""
+        target = f"{request} /transfer/{self._job_id}/{route}"
+        headers = {**self._identity, **(headers or {})}
+        with call.call(
+            self._address, target, headers, body=body, timeout_s=_TRANSFER_TIMEOUT_S, stopped=self._stopped
+        ) as answer:
+            if not call.OK <= answer.status < call.REDIRECTION:
+                raise self._refusal(answer)
+            yield answer
+
+    def persistently(self, one_try: Callable[[], T], tries: int = 5) -> T:
+        """What `one_try` returns at last; raises `SystemFailure` if all `tries` fail or TESPES stays away."""
+        away_since: Optional[float] = None
+        for wait_s in clock.waits():
+            try:
+                return one_try()
+            except call.Away as error:
+                away_since = away_since or time.monotonic()
+                if time.monotonic() - away_since > self.patience_s:
+                    raise self.unreachable(faults.network_reason(error)) from error
+            except (Refused, OSError) as error:
+                away_since, tries = None, tries - 1
+                if not tries:
+                    why = str(error) if isinstance(error, Refused) else faults.network_reason(error)
+                    raise faults.SystemFailure(why, retryable=True) from error
+            self._stopped.wait(wait_s)
+        raise AssertionError("waits never end")
+
+    def unreachable(self, why: str) -> faults.SystemFailure:
+        return faults.SystemFailure(f"cannot reach TESPES at {self._address.url}: {why}", retryable=True)
+
+    def _refusal(self, answer: call.Answer) -> Exception:
+        if answer.status == _GONE:
+            return faults.Killed("TESPES does not want this attempt any more")
+        problem = _problem(answer.status, answer.body())
+        if answer.status in _GATEWAY_STATUSES and problem["retryable"] is None:
+            return call.Away(problem["detail"])
+        if answer.status >= call.SERVER_ERROR and problem["retryable"] is not False:
+            return Refused(problem["detail"])
+        return faults.SystemFailure(problem["detail"], retryable=False)
+
+    def _post(self, route: str, document: protocol.JsonObject, timeout_s: float) -> Tuple[int, bytes]:
+        body = json.dumps(document).encode("ascii")
+        headers = {**self._identity, "Content-Type": "application/json", "Content-Length": str(len(body))}
+        request = f"POST /runner/{self._job_id}/{route}"
+        with call.call(self._address, request, headers, body=[body], timeout_s=timeout_s) as answer:
+            return answer.status, answer.body()
+
+
+def _plan(status: int, body: bytes) -> protocol.Plan:
+    if status == _GONE:
+        raise faults.Superseded("this attempt is not to run")
+    if call.OK <= status < call.REDIRECTION:
+        plan: protocol.Plan = json.loads(body)
+        return plan
+    raise faults.SystemFailure(f"TESPES refused the claim: {_problem(status, body)['detail']}")
+
+
+def _problem(status: int, body: bytes) -> Dict[str, Any]:
+    """`detail`, and `retryable`: None if the answer does not say (a proxy's page, for example)."""
+    try:
+        problem = json.loads(body)
+        detail = problem.get("detail") or problem.get("title")
+        return {"detail": detail or f"TESPES answered {status}", "retryable": problem.get("retryable")}
+    except (ValueError, AttributeError):
+        return {"detail": f"TESPES answered {status}", "retryable": None}

@@ -1,0 +1,119 @@
+"""What TESPES and the runner say to each other, for the type checker only: nothing imports this module at run time."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Protocol, TypedDict
+
+JsonObject = Dict[str, Any]
+
+
+class Order(TypedDict):
+    """What the job carries: where to claim the attempt, and with which token."""
+
+    job_id: str
+    callback_url: str
+    token: str
+    claim_timeout_s: float
+    report_patience_s: float
+
+
+class File(TypedDict):
+    """An input or an output: `index` names it in the transfer routes, `path` is where the container sees it."""
+
+    index: int
+    path: str
+    type: str
+
+
+class MovedFile(TypedDict):
+    """An input that was fetched or an output that was stored."""
+
+    index: int
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+class Executor(TypedDict, total=False):
+    """One command of the task (TES 1.1, tesExecutor)."""
+
+    image: str
+    command: List[str]
+    workdir: Optional[str]
+    stdin: Optional[str]
+    stdout: Optional[str]
+    stderr: Optional[str]
+    env: Optional[Dict[str, str]]
+    ignore_error: Optional[bool]
+
+
+class EndedExecutor(TypedDict):
+    """How one command ended (TES 1.1, tesExecutorLog). Times are UTC with whole milliseconds."""
+
+    executor: int
+    exit_code: int
+    started_at: str
+    ended_at: str
+    stdout: str
+    stderr: str
+
+
+class Resources(TypedDict, total=False):
+    cpu_cores: Optional[float]
+    ram_gb: Optional[float]
+
+
+class RuntimeOrder(TypedDict, total=False):
+    """`kind` is sandbox or docker, `program` its command, `network` is none, host or (docker) bridge."""
+
+    kind: str
+    program: str
+    network: str
+    host: Optional[str]
+
+
+class Plan(TypedDict):
+    """What TESPES answers to the claim: all that the attempt is to do."""
+
+    job_id: str
+    inputs: List[File]
+    outputs: List[File]
+    volumes: List[str]
+    executors: List[Executor]
+    resources: Resources
+    runtime: RuntimeOrder
+    tail_bytes: int
+    heartbeat_s: float
+    report_patience_s: float
+
+
+class Process(Protocol):
+    """What is needed of a `subprocess.Popen`."""
+
+    pid: int
+
+    def wait(self) -> int: ...
+    def poll(self) -> Optional[int]: ...
+    def kill(self) -> None: ...
+
+
+class Runtime(Protocol):
+    """The promise behind which containers are run; see `sandbox` and `docker`."""
+
+    def notes(self, plan: Plan) -> List[str]:
+        """What the user should know: a limit that is not enforced, an image that is not used."""
+
+    def removal(self, plan: Plan) -> List[str]:
+        """A command that removes what would outlive a killed runner; empty if nothing does."""
+
+    def prepare(self, plan: Plan) -> None:
+        """All that can fail before the first executor begins is done, or a `SystemFailure` is raised."""
+
+    def start(self, index: int, executor: Executor, streams: List[int]) -> Process:
+        """The executor is running, with stdin, stdout and stderr taken from three file descriptors."""
+
+    def kill(self, index: int, process: Process) -> None:
+        """The executor and all it started die. May be called from another thread."""
+
+    def exit_code(self, index: int, returncode: int, stderr: str) -> int:
+        """The executor's own exit code; a `SystemFailure` if it was the runtime that failed."""

@@ -1,0 +1,58 @@
+"""The order to end, which may come from another thread while the main one waits."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+
+from . import faults
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Iterator, Optional
+
+
+class Stop:
+    """Given once; whoever waits is woken, and whoever asks learns why."""
+
+    def __init__(self) -> None:
+        self._given = threading.Event()
+        self._lock = threading.RLock()  # re-entrant: a signal handler may give the order while the main thread holds it
+        self._why: Optional[faults.Fault] = None
+        self._action: Optional[Callable[[], None]] = None
+
+    def give(self, why: faults.Fault) -> None:
+        """End what is going on; the first reason stays. Returns when the action that was to be called is done."""
+        with self._lock:
+            if self._why is None:
+                self._why = why
+            self._given.set()
+            action, self._action = self._action, None
+            if action is not None:
+                action()
+
+    def given(self) -> bool:
+        return self._given.is_set()
+
+    def check(self) -> None:
+        """Raise the reason if the order was given."""
+        if self._why is not None:
+            raise self._why
+
+    def wait(self, seconds: float) -> None:
+        """Sleep; raise the reason as soon as the order is given."""
+        self._given.wait(seconds)
+        self.check()
+
+    @contextmanager
+    def calling(self, action: Callable[[], None]) -> Iterator[None]:
+        """While inside, the order runs `action` in the thread of whoever gives it; leaving waits until that is done."""
+        with self._lock:
+            self._action = action
+            if self.given():
+                self.give(faults.Killed("stopped before"))
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._action = None

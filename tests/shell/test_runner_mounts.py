@@ -1,0 +1,187 @@
+"""Where the task's paths lie on the node: tespes.runner.mounts and tespes.runner.files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from runner_at_work import file, plan
+
+from tespes.runner import faults, files, mounts
+
+
+def laid_out(**changes: Any) -> mounts.Layout:
+    return mounts.lay_out(cast("Any", plan(**changes)), "/job/tespes")
+
+
+def shown(layout: mounts.Layout) -> list[tuple[str, str, bool]]:
+    return [(mount.container_path, mount.host_path, mount.read_only) for mount in layout.mounts]
+
+
+def on_disk(directory: Path, **changes: Any) -> files.TaskFiles:
+    root = directory / "tespes"
+    root.mkdir()
+    task_files = files.TaskFiles(mounts.lay_out(cast("Any", plan(**changes)), str(root)))
+    task_files.create()
+    return task_files
+
+
+def place(task_files: files.TaskFiles, path: str) -> Path:
+    found = task_files.layout.host_path(path)
+    assert found is not None
+    return Path(found)
+
+
+def read(task_files: files.TaskFiles, path: str) -> bytes:
+    descriptor, size_bytes = task_files.open_to_read(path)
+    content = os.read(descriptor, size_bytes + 1)
+    os.close(descriptor)
+    assert len(content) == size_bytes
+    return content
+
+
+def test_parents_of_outputs_and_streams_and_volumes_are_shared_directories() -> None:
+    """What one executor writes there, the next one sees."""
+    layout = mounts.lay_out(
+        cast("Any", plan({"command": ["x"], "stdout": "/log/o"}, outputs=[file(0, "/out/a")], volumes=["/vol"])), "/d"
+    )
+    assert shown(layout) == [
+        ("/log", "/d/shared/0", False),
+        ("/out", "/d/shared/1", False),
+        ("/vol", "/d/shared/2", False),
+    ]
+
+
+def test_only_the_topmost_of_nested_directories_is_mounted() -> None:
+    """The inner ones are made inside it, so that a rename from one to the other works."""
+    layout = laid_out(outputs=[file(0, "/data/sub/deep/a"), file(1, "/data/b"), file(2, "/database/c")])
+    assert [mount.container_path for mount in layout.mounts] == ["/data", "/database"]
+    assert layout.host_path("/data/sub/deep/a") == "/job/tespes/shared/0/sub/deep/a"
+
+
+def test_inputs_are_read_only_and_on_top_of_what_is_shared() -> None:
+    """Outer mounts come first, so that an input inside a shared directory is not covered by it."""
+    layout = laid_out(inputs=[file(0, "/data/in")], outputs=[file(0, "/data/out")])
+    assert shown(layout) == [
+        ("/data", "/job/tespes/shared/0", False),
+        ("/data/in", "/job/tespes/inputs/0", True),
+    ]
+    assert layout.host_path("/data/in") == "/job/tespes/inputs/0"
+
+
+@pytest.mark.parametrize("path", ["/out", "/usr/out", "/etc/conf.d/out", "/lib64/out", "/opt/out", "/var/out"])
+def test_an_output_beside_programs_does_not_hide_them(path: str) -> None:
+    """The file alone is mounted where its directory belongs to the image."""
+    assert shown(laid_out(outputs=[file(0, path)])) == [(path, "/job/tespes/files/0", False)]
+
+
+@pytest.mark.parametrize("path", ["/opt/results/out", "/var/task/out", "/usrdata/out"])
+def test_a_directory_of_the_tasks_own_is_shared_wherever_it_is(path: str) -> None:
+    """Only the system's directories are special, and names that merely begin alike are not."""
+    assert [mount.container_path for mount in laid_out(outputs=[file(0, path)]).mounts] == [str(Path(path).parent)]
+
+
+def test_paths_are_taken_in_their_shortest_form() -> None:
+    """/data//x and /data/./x are one path, and none leaves the root."""
+    assert shown(laid_out(volumes=["//data/./sub/"], outputs=[file(0, "/../data/sub/x")])) == [
+        ("/data/sub", "/job/tespes/shared/0", False)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"volumes": ["/"]}, "volume /: would hide a system directory of the container"),
+        ({"volumes": ["/usr/"]}, "volume /usr: would hide a system directory of the container"),
+        ({"outputs": [file(0, "relative")]}, "output relative: is not an absolute path"),
+        ({"inputs": [file(0, "/data")], "outputs": [file(0, "/data/out")]}, "/data: is a file and a directory at once"),
+        ({"outputs": [file(0, "/data"), file(1, "/data/out")]}, "/data: is a file and a directory at once"),
+        ({"inputs": [file(0, "/a"), file(1, "/a/b")]}, "/a: is a file and a directory at once"),
+    ],
+)
+def test_paths_that_cannot_be_are_refused_with_their_name(changes: dict[str, Any], reason: str) -> None:
+    """Before anything is fetched."""
+    with pytest.raises(faults.SystemFailure) as caught:
+        laid_out(**changes)
+    assert str(caught.value) == reason
+
+
+def test_a_link_is_read_as_the_container_sees_it(tmp_path: Path) -> None:
+    """Absolute targets are looked up in the task's directories, relative ones beside the link, over mounts as well."""
+    task_files = on_disk(tmp_path, volumes=["/vol"], outputs=[file(0, "/out/a")])
+    place(task_files, "/vol/real").write_bytes(b"real")
+    place(task_files, "/out/a").symlink_to("/vol/step")
+    place(task_files, "/vol/step").symlink_to("../out/../vol/./real")
+    assert read(task_files, "/out/a") == b"real"
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../../../../../etc/passwd", "/proc/self/environ", "/run/x"])
+def test_a_link_out_of_the_tasks_files_is_refused(tmp_path: Path, target: str) -> None:
+    """The runner works outside of the container: such a link would show it the node's files."""
+    task_files = on_disk(tmp_path, outputs=[file(0, "/out/a")])
+    place(task_files, "/out/a").symlink_to(target)
+    for opened in (task_files.open_to_read, task_files.open_to_write):
+        with pytest.raises(faults.SystemFailure, match="leads outside the task's files"):
+            opened("/out/a")
+
+
+def test_a_link_in_place_of_a_directory_is_refused_too(tmp_path: Path) -> None:
+    """Every part of a path may be a link, not only the last."""
+    task_files = on_disk(tmp_path, outputs=[file(0, "/out/sub/passwd"), file(1, "/out/b")])
+    place(task_files, "/out/sub").rmdir()
+    place(task_files, "/out/sub").symlink_to("/etc")
+    with pytest.raises(faults.SystemFailure, match="leads outside the task's files"):
+        task_files.open_to_read("/out/sub/passwd")
+
+
+def test_a_link_to_itself_ends(tmp_path: Path) -> None:
+    """As in Linux, after forty links."""
+    task_files = on_disk(tmp_path, outputs=[file(0, "/out/a")])
+    place(task_files, "/out/a").symlink_to("a")
+    with pytest.raises(faults.SystemFailure, match="leads nowhere"):
+        task_files.open_to_read("/out/a")
+
+
+def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
+    """Opening a FIFO would wait for its other end for ever."""
+    task_files = on_disk(tmp_path, outputs=[file(0, "/out/a")])
+    os.mkfifo(place(task_files, "/out/a"))
+    for opened in (task_files.open_to_read, task_files.open_to_write):
+        with pytest.raises(faults.SystemFailure, match="is not a regular file"):
+            opened("/out/a")
+
+
+def test_an_input_is_never_written(tmp_path: Path) -> None:
+    """Nor through a link."""
+    task_files = on_disk(tmp_path, inputs=[file(0, "/data/in")], outputs=[file(0, "/data/out")])
+    place(task_files, "/data/out").symlink_to("in")
+    with pytest.raises(faults.SystemFailure, match="is an input, which is read-only"):
+        task_files.open_to_write("/data/out")
+
+
+def test_a_link_in_the_way_of_a_mount_is_refused(tmp_path: Path) -> None:
+    """A mount point is made outside of the container: a link there would make it anywhere on the node."""
+    task_files = on_disk(tmp_path, inputs=[file(0, "/data/sub/in")], outputs=[file(0, "/data/out")])
+    place(task_files, "/data/sub").rename(tmp_path / "away")
+    place(task_files, "/data/sub").symlink_to(tmp_path)
+    with pytest.raises(faults.SystemFailure, match=r"/data/sub: .* was replaced by the task"):
+        task_files.make_mount_points()
+    assert not (tmp_path / "in").exists()
+
+
+def test_what_a_task_leaves_is_removed_and_what_its_links_name_is_not(tmp_path: Path) -> None:
+    """Directories without permissions and deep ones included."""
+    task_files = on_disk(tmp_path, volumes=["/vol"])
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").touch()
+    volume = place(task_files, "/vol")
+    (volume / "link").symlink_to(kept)
+    (volume / "closed").mkdir()
+    (volume / "closed" / "file").touch()
+    (volume / "closed").chmod(0)
+    assert files.remove(str(tmp_path / "tespes"))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["kept"]
+    assert (kept / "file").exists()
