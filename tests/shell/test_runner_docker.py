@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import runner_at_work
-from docker_engine import DockerEngine
 from runner_at_work import Tespes, file, moved, plan, problem, shell, until
 
+from docker_engine import DockerEngine
 
 pytestmark = pytest.mark.docker
 Start = Callable[..., Any]
