@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Self
 
 import structlog
@@ -87,12 +88,14 @@ class _Background:
         await self._group.__aenter__()
         return self
 
-    async def __aexit__(self, *error: object) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """The last started ends first: nothing appends after the appender has gone."""
         for task in reversed(self._tasks):
             task.cancel()
             await asyncio.wait({task})
-        await self._group.__aexit__(*error)
+        await self._group.__aexit__(kind, error, trace)
 
 
 class _Built:
@@ -171,7 +174,7 @@ def _socket(settings: Settings) -> tuple[socket.socket, str]:
         listening = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
         raise errors.SetupError(
-            f"TESPES cannot listen at {host}:{port}: {error.strerror}; choose another port with --port"
+            f"TESPES cannot listen at {host}:{port}: {os.strerror(error.errno or 0)}; choose another port with --port"
         ) from error
     named = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared
     return listening, f"http://{named}:{listening.getsockname()[1]}"

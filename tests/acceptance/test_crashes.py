@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from servers import Counter, Gate, Tespes, until
 
+from servers import Counter, Gate, Tespes, until
 from tespes.local.ftp import LocalFTP
 from tespes.local.mongodb import LocalMongoDB
 from tespes.local.pulsar import LocalPulsar
@@ -44,9 +44,7 @@ def assert_ran_once(tespes: Tespes, task_id: str, counter: Counter, ftp: LocalFT
     assert (ftp.directory / "out").read_text() == "done\n"
 
 
-def test_right_after_the_answer_to_the_post(
-    tespes: Tespes, task: dict[str, Any], counter: Counter, ftp: LocalFTP
-) -> None:
+def test_right_after_the_answer_to_the_post(tespes: Tespes, task: dict[str, Any], counter: Counter, ftp: LocalFTP) -> None:
     """What was answered is durable."""
     counter.release()
     tespes.start()

@@ -41,7 +41,8 @@ for python in {pythons}; do
 command -v "$python" >/dev/null 2>&1 || continue
 "$python" -I -S - <<'{end}'
 {bootstrap}{end}
-[ $? -eq {too_old} ] || exit 0
+status=$?
+[ $status -eq {too_old} ] || exit $status
 done
 printf '%s\\n' {no_python}
 )"""

@@ -23,11 +23,11 @@ _LONGEST_LINE_BYTES = 64 * 1024
 _MOST_HEADERS = 200
 
 
-class Away(ConnectionError):  # noqa: N818 - a state of affairs
+class Away(ConnectionError):
     """Nobody listens there (now): what was asked is not at fault."""
 
 
-class Broken(ConnectionError):  # noqa: N818 - a state of affairs
+class Broken(ConnectionError):
     """The answer did not come, stopped early, or is not HTTP."""
 
 

@@ -23,7 +23,7 @@ _TRANSFER_TIMEOUT_S = 300.0  # of silence, not of the whole transfer: a storage 
 _GATEWAY_STATUSES = (502, 503, 504)
 
 
-class Refused(Exception):  # noqa: N818 - an answer
+class Refused(Exception):
     """TESPES answered a transfer with an error that may pass; the message is its `detail` (RFC 9457)."""
 
 

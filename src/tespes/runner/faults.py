@@ -28,7 +28,7 @@ _ON_THE_NODE = {
 _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
-class Fault(Exception):  # noqa: N818 - not all of them are errors
+class Fault(Exception):
     """The attempt ends early. The message is the reason."""
 
 

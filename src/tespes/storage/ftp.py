@@ -62,6 +62,7 @@ async def fetch(where: Place, silence_s: float) -> AsyncIterator[AsyncIterator[b
     """See Storage.fetch."""
     with _named(where):
         async with _session(where, silence_s) as client:
+            await _look(client, where)
             stream = await client.download_stream(where.path)
             yield _pieces(where, stream)
 
@@ -82,6 +83,16 @@ async def store(where: Place, pieces: AsyncIterator[bytes], silence_s: float) ->
                 with contextlib.suppress(Exception):
                     await client.remove_file(temporary)
                 raise
+
+
+async def _look(client: aioftp.Client, where: Place) -> None:
+    """Ask for the file before a data connection is opened for it, which a refusal would leave open.
+
+    :raises errors.TransferRefused: it is a directory
+    """
+    found = await client.stat(where.path)
+    if found.get("type") == "dir":
+        raise errors.TransferRefused(f"{where}: is a directory, a file was declared")
 
 
 async def _rename(client: aioftp.Client, temporary: PurePosixPath, final: PurePosixPath) -> None:

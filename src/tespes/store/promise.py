@@ -45,7 +45,7 @@ class Written:
     conflicts: Mapping[int, Conflict]
 
 
-class OutcomeUnknown(Exception):  # noqa: N818 - it is no error: the entries may be in the log
+class OutcomeUnknown(Exception):
     """The database did not answer a write. Read, then write again with the same ids."""
 
 

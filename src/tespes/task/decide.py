@@ -3,6 +3,8 @@
 It changes nothing, and answers () when there is nothing new: asking twice is safe.
 """
 
+from dataclasses import replace
+
 from tespes import errors, events, tes
 from tespes.events import Outcome
 from tespes.task import commands
@@ -11,8 +13,6 @@ from tespes.task.state import Canceling, Claimed, Ended, Live, Received, Schedul
 
 ATTEMPTS_MAX = 3
 Decision = tuple[events.Event, ...]
-
-_NOT_BEGUN = "before the runner asked to begin"
 
 
 def decide(state: State | None, command: Command) -> Decision:  # noqa: C901, PLR0911 - one case for each command
@@ -110,15 +110,20 @@ def _same_run(claimed: Claimed, attempt: int, run_id: str) -> bool:
 
 def _start(claimed: Claimed, command: commands.ReportStart) -> Decision:
     """In order or not at all: what a lost report leaves out, the result brings."""
-    if command.executor != claimed.started or claimed.ended != claimed.started:
+    if command.executor != claimed.started or claimed.ended != claimed.started or _is_over(claimed):
         return ()
     return (events.ExecutorStarted(attempt=command.attempt, executor=command.executor, at=command.at),)
 
 
 def _end(claimed: Claimed, ended: events.ExecutorEnded) -> Decision:
-    if ended.executor != claimed.ended or claimed.started > ended.executor + 1:
+    if ended.executor != claimed.ended or claimed.started > ended.executor + 1 or _is_over(claimed):
         return ()
     return _executor(claimed, ended)
+
+
+def _is_over(claimed: Claimed) -> bool:
+    """Whether all executors of the task ended: there are no more, whatever a runner says."""
+    return claimed.ended >= len(claimed.order.ignore_errors)
 
 
 def _executor(claimed: Claimed, ended: events.ExecutorEnded) -> Decision:
@@ -143,16 +148,21 @@ def _result(state: State, result: Result) -> Decision:
 
 
 def _missing(claimed: Claimed, result: Result) -> Decision:
-    """The executors that the reports left out."""
-    unheard = (ended for ended in result.executors if claimed.ended <= ended.executor < len(claimed.order.ignore_errors))
-    return tuple(event for ended in unheard for event in _executor(claimed, ended))
+    """The executors that the reports left out, each once and in order."""
+    missing: Decision = ()
+    for ended in result.executors:
+        brought = _end(claimed, ended)
+        if brought:
+            missing += brought
+            claimed = replace(claimed, started=ended.executor + 1, ended=ended.executor + 1)
+    return missing
 
 
 def _close(result: Result) -> events.AttemptEnded:
     return events.AttemptEnded(
         attempt=result.attempt,
         outcome=result.outcome,
-        reason=result.reason,
+        reason=result.reason if result.outcome is Outcome.SUCCEEDED else _reason(result),
         inputs=result.inputs,
         outputs=result.outputs,
         notes=result.notes,
@@ -169,16 +179,19 @@ def _settle(state: Claimed, result: Result) -> Decision:
             return (events.TaskExecutorFailed(executor=last.executor, exit_code=last.exit_code),)
         case Outcome.SYSTEM_FAILED | Outcome.KILLED | Outcome.LOST:
             begun = state.started > 0 or bool(result.executors)
-            reason = result.reason or f"the runner stopped in phase {result.phase}"
-            return _again_or_fail(state, reason, may_retry=result.retryable and not begun)
+            return _again_or_fail(state, _reason(result), may_retry=result.retryable and not begun)
+
+
+def _reason(result: Result) -> str:
+    """What went wrong, in words, also if the runner had none."""
+    return result.reason or f"the runner stopped in phase {result.phase}"
 
 
 def _ended_unclaimed(state: Scheduled | Received, result: Result) -> Decision:
     """The runner could not even ask to begin; what it says in any other tone is not for this attempt."""
     if result.outcome is not Outcome.SYSTEM_FAILED:
         return ()
-    reason = result.reason or _NOT_BEGUN
-    return (_close(result), *_again_or_fail(state, reason, may_retry=result.retryable))
+    return (_close(result), *_again_or_fail(state, _reason(result), may_retry=result.retryable))
 
 
 def _again_or_fail(state: Live, reason: str, *, may_retry: bool) -> Decision:
@@ -201,7 +214,22 @@ def _status(state: State, command: commands.RecordStatus) -> Decision:
         case Canceling() if command.status is PulsarStatus.LOST and command.runner_alive:
             return ()
         case _:
-            return _stop(state, command.reason, _outcome(state, command.status))
+            return _stop(state, f"{command.reason}, {_phase(state)}", _outcome(state, command.status))
+
+
+def _phase(state: Live) -> str:
+    """How far the attempt was, as far as the log knows."""
+    match state:
+        case Scheduled() | Received():
+            return "before its runner asked to begin"
+        case Claimed(started=0):
+            return "while it fetched inputs"
+        case Claimed(started=started, ended=ended) if started > ended:
+            return f"while executor {ended} ran"
+        case Claimed():
+            return f"after executor {state.ended - 1} ended"
+        case Canceling():
+            return "while it was being canceled"
 
 
 def _outcome(state: Live, status: PulsarStatus) -> Outcome:
@@ -243,8 +271,8 @@ def _after_claim(state: Claimed, reason: str, outcome: Outcome) -> Decision:
 
 
 def _late(state: Ended, attempt: int, status: str) -> Decision:
-    """A message after the end: on record once, if it contradicts the end."""
-    known = (attempt, status) in state.late or not 1 <= attempt <= state.attempts
+    """A message after the end: on record once, if it contradicts the end and is not what led to it."""
+    known = (attempt, status) in state.late or status == state.outcome or not 1 <= attempt <= state.attempts
     if known or attempt < state.attempts or status in _CONSISTENT[state.state]:
         return ()
     return (events.LateMessageRecorded(attempt=attempt, status=status),)
@@ -263,6 +291,6 @@ _CONSISTENT: dict[tes.State, frozenset[str]] = {
             PulsarStatus.CANCELLED,
         }
     ),
-    tes.State.CANCELED: frozenset({Outcome.KILLED, PulsarStatus.CANCELLED, PulsarStatus.LOST, PulsarStatus.COMPLETE}),
+    tes.State.CANCELED: frozenset({Outcome.KILLED, *PulsarStatus}),
     tes.State.PREEMPTED: frozenset({Outcome.LOST, Outcome.KILLED, PulsarStatus.CANCELLED, PulsarStatus.COMPLETE}),
 }

@@ -41,7 +41,7 @@ class Attempt:
 class Waiting:
     """Created, or between two attempts.
 
-    :param attempts: how many have ended
+    :param attempts: how many have ended; :param outcome: how the last of them ended
     :param reason: why no Pulsar can take it, if that was looked for
     :param not_before: no attempt begins earlier (back-off)
     """
@@ -49,6 +49,7 @@ class Waiting:
     order: Order
     attempts: int
     not_before: datetime
+    outcome: events.Outcome | None = None
     reason: str | None = None
 
 
@@ -105,7 +106,7 @@ class Canceling:
 class Ended:
     """Over.
 
-    :param attempts: how many there were
+    :param attempts: how many there were; :param outcome: how the last of them ended, if that was told
     :param unclaimed: an attempt that was sent but never claimed: Pulsar may still hold its job
     :param late: the (attempt, status) pairs of late messages on record
     """
@@ -113,6 +114,7 @@ class Ended:
     order: Order
     state: tes.State
     attempts: int
+    outcome: events.Outcome | None = None
     unclaimed: Attempt | None = None
     late: frozenset[tuple[int, str]] = frozenset()
 
@@ -213,7 +215,7 @@ def _attempt_ended(state: State | None, event: events.AttemptEnded, at: datetime
     match state:
         case Scheduled() | Received() | Claimed() | Canceling():
             pause = timedelta(seconds=RETRY_AFTER_S * 2 ** (event.attempt - 1))
-            return Waiting(state.order, event.attempt, at + pause)
+            return Waiting(state.order, event.attempt, at + pause, event.outcome)
         case _:
             return state
 
@@ -223,7 +225,7 @@ def _ended(state: State | None, end: tes.State) -> State | None:
         case None | Ended():
             return state
         case Waiting():
-            return Ended(state.order, end, state.attempts)
+            return Ended(state.order, end, state.attempts, state.outcome)
         case Scheduled() | Received():
             return Ended(state.order, end, state.attempt.number, unclaimed=state.attempt)
         case Claimed() | Canceling():

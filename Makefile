@@ -1,0 +1,61 @@
+# Everything a person or CI does here. `make` lists it.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test test-full check bench contracts lock clean
+
+help:
+	@echo "make demo       run the main job on this machine (ONCE=1: end after it; STORE=mongodb: on the MongoDB wire server)"
+	@echo "make test       all tests that belong to every change"
+	@echo "make test-full  those, and what takes longer"
+	@echo "make check      format, lint, types, imports"
+	@echo "make bench      measure; writes bench/RESULTS.md"
+	@echo "make contracts  write events/ and projections/ anew from the code"
+	@echo "make lock       resolve the dependencies anew"
+	@echo "make clean      remove what the above made"
+
+demo: .venv/ready .venv-pulsar/ready
+	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap
+	@$(BIN)/tespes demo $(if $(ONCE),--once) $(if $(filter mongodb,$(STORE)),--mongodb $(BIN)/secantusd-py) $(if $(PORT),--port $(PORT))
+
+test: .venv/ready .venv-pulsar/ready
+	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap dockerd=docker.io \
+	    iptables=iptables busybox=busybox-static
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-full: .venv/ready .venv-pulsar/ready
+	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap dockerd=docker.io \
+	    iptables=iptables busybox=busybox-static
+	$(BIN)/python -m pytest -q
+
+check: .venv/ready
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/ready .venv-pulsar/ready
+	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap wrk=wrk
+	$(BIN)/python bench/run.py
+
+contracts: .venv/ready
+	$(BIN)/tespes contracts write
+
+lock: .venv/ready
+	$(BIN)/python -m pip install -q uv
+	$(BIN)/uv pip compile -q -U pyproject.toml --group test --group lint --generate-hashes --no-emit-index-url \
+	    --no-annotate --no-header --prerelease=allow -o requirements.lock
+	$(BIN)/uv pip compile -q -U docker/pulsar/requirements.in --generate-hashes --no-emit-index-url \
+	    --no-annotate --no-header -o docker/pulsar/requirements.lock
+
+clean:
+	rm -rf .venv .venv-pulsar .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/ready: requirements.lock pyproject.toml
+	@.ci/environment $(PYTHON) .venv requirements.lock
+	@$(BIN)/python -m pip install -q --no-deps -e .
+	@touch $@
+
+.venv-pulsar/ready: docker/pulsar/requirements.lock
+	@.ci/environment $(PYTHON) .venv-pulsar docker/pulsar/requirements.lock
+	@touch $@

@@ -1,0 +1,270 @@
+"""What is wrong gets one clear line that names the thing and what to do; nothing hangs, no traceback is shown."""
+
+import errno
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servers import Tespes, problem, until
+from tespes.local.ftp import LocalFTP
+from tespes.local.ports import free_port
+from tespes.local.rabbitmq import PrivateRabbitMQ
+
+pytestmark = pytest.mark.servers
+
+
+def serve(tmp_path: Path, *words: str, settings: str = "", **variables: str) -> str:
+    """What `tespes serve` says when it cannot start."""
+    file = tmp_path / "settings.toml"
+    file.write_text(settings)
+    command = [sys.executable, "-m", "tespes", "serve", "--state-dir", str(tmp_path / "state"), "--settings", str(file)]
+    ended = subprocess.run(
+        [*command, *words], env={**os.environ, **variables}, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert "Traceback" not in ended.stderr
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("tespes: ")]
+    assert len(lines) == 1, ended.stderr
+    return lines[0]
+
+
+def test_an_unknown_setting_is_named_with_its_file(tmp_path: Path) -> None:
+    """Wrong settings: key, file, what was expected."""
+    said = serve(tmp_path, settings="[default.htpp]\nport = 1\n")
+    assert said == f"tespes: the setting htpp ({tmp_path}/settings.toml): there is no such setting"
+
+
+def test_a_wrong_value_is_named_with_its_variable(tmp_path: Path) -> None:
+    """A variable of the environment is named like a file."""
+    said = serve(tmp_path, TESPES_HTTP__PORT="many")
+    assert "http.port (environment variable TESPES_HTTP__PORT): found 'many'" in said
+
+
+def test_settings_that_are_no_toml_are_named(tmp_path: Path) -> None:
+    """A file that cannot be read at all."""
+    assert "settings.toml cannot be read" in serve(tmp_path, settings="[default\n")
+
+
+def test_a_settings_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """--settings must exist."""
+    said = serve(tmp_path, "--settings", str(tmp_path / "none.toml"))
+    assert said == f"tespes: the settings file {tmp_path}/none.toml does not exist"
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    """A port in use."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = serve(tmp_path, "--port", str(port))
+    assert said == (
+        f"tespes: TESPES cannot listen at 127.0.0.1:{port}: {os.strerror(errno.EADDRINUSE)}; choose another port with --port"
+    )
+
+
+def test_a_broker_that_refuses_the_login_is_named(tmp_path: Path, rabbitmq: PrivateRabbitMQ) -> None:
+    """A broker that refuses the login; the password is not shown."""
+    host = rabbitmq.url.rpartition("@")[2]
+    said = serve(tmp_path, "--port", "0", TESPES_RABBITMQ__URL=f"amqp://tespes:wrong-password@{host}")
+    assert "refuses the login: mend user and password in rabbitmq.url" in said
+    assert "wrong-password" not in said
+
+
+def test_a_mongodb_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    """The address, and what to do; no password."""
+    uri = f"mongodb://user:hidden@127.0.0.1:{free_port()}/"
+    said = serve(tmp_path, "--port", "0", TESPES_STORE__MONGODB_URI=uri)
+    assert "MongoDB does not answer at 127.0.0.1:" in said
+    assert "hidden" not in said
+
+
+def test_a_pulsar_elsewhere_needs_a_callback_url(tmp_path: Path, rabbitmq: PrivateRabbitMQ) -> None:
+    """Its nodes must know where TESPES is."""
+    settings = '[default.pulsars.far]\nbroker_url = "amqp://u:p@broker.example.org/"\nruntime = {kind = "docker"}\n'
+    said = serve(tmp_path, "--port", "0", settings=settings, TESPES_RABBITMQ__URL=rabbitmq.url)
+    assert "pulsars.far.callback_url is missing" in said
+
+
+def test_a_second_process_on_one_state_directory_is_refused(tmp_path: Path, rabbitmq: PrivateRabbitMQ) -> None:
+    """SQLite has one writer process."""
+    first = Tespes(tmp_path / "state", {"TESPES_RABBITMQ__URL": rabbitmq.url})
+    first.start()
+    try:
+        said = serve(tmp_path, "--port", "0", TESPES_RABBITMQ__URL=rabbitmq.url)
+        assert first.process is not None
+        assert f"is in use by process {first.process.pid}" in said
+    finally:
+        first.stop()
+
+
+@pytest.fixture
+def alone(tmp_path: Path, rabbitmq: PrivateRabbitMQ) -> Iterator[Tespes]:
+    """TESPES with no Pulsar."""
+    running = Tespes(tmp_path / "alone", {"TESPES_RABBITMQ__URL": rabbitmq.url})
+    running.start()
+    yield running
+    running.stop()
+
+
+def test_without_a_pulsar_tasks_wait_and_say_why(alone: Tespes) -> None:
+    """With no Pulsar configured `serve` says so, and tasks wait in QUEUED with that reason; a cancel ends them."""
+    assert "no Pulsar is configured" in alone.log_file.read_text()
+    task_id = alone.submit({"executors": [{"image": "alpine", "command": ["true"]}]})
+    until(lambda: "logs" in alone.task(task_id))
+    found = alone.task(task_id)
+    assert found["state"] == "QUEUED"
+    assert found["logs"][0]["system_logs"] == ["waiting: no Pulsar is configured: name one under [pulsars] in the settings"]
+    alone.post(f"/v1/tasks/{task_id}:cancel")
+    assert alone.state(task_id) == "CANCELED"
+
+
+EXECUTOR = {"image": "alpine", "command": ["true"]}
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"{", ""),
+        (b"[]", ""),
+        (b'{"executors": []}', "executors"),
+        ({}, "executors"),
+        ({"executors": [{"image": "alpine"}]}, "executors.0.command"),
+        ({"executors": [{"image": "", "command": []}]}, "executors.0.image"),
+        ({"executors": [EXECUTOR], "inputs": [{"path": "relative", "url": "ftp://h/x"}]}, "inputs.0.path"),
+        ({"executors": [EXECUTOR], "inputs": [{"path": "/a/../b", "url": "ftp://h/x"}]}, "inputs.0.path"),
+        ({"executors": [EXECUTOR], "inputs": [{"path": "/a"}]}, "inputs.0"),
+        ({"executors": [EXECUTOR], "inputs": [{"path": "/a", "url": "u", "type": "LINK"}]}, "inputs.0.type"),
+        ({"executors": [EXECUTOR], "outputs": [{"path": "/a"}]}, "outputs.0.url"),
+        ({"executors": [{**EXECUTOR, "env": {"A": 1}}]}, "executors.0.env.A"),
+        ({"executors": [EXECUTOR], "resources": {"cpu_cores": 2**31}}, "resources.cpu_cores"),
+        ({"executors": [{**EXECUTOR, "command": ["a\0b"]}]}, "executors.0.command.0"),
+        (b'{"executors": [{"image": "alpine", "command": ["\\ud800"]}]}', ""),
+    ],
+)
+def test_a_wrong_task_is_refused_with_the_fields_name(quiet: Tespes, body: Any, field: str) -> None:
+    """400 with a problem that names the field, what was found and what is allowed."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = urllib.request.Request(f"{quiet.url}/v1/tasks", data=data, method="POST")  # noqa: S310 - loopback
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=10)  # noqa: S310 - loopback
+    found = problem(refused.value)
+    assert refused.value.code == 400
+    assert found["field"] == field, found
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory, rabbitmq: PrivateRabbitMQ) -> Iterator[Tespes]:
+    """TESPES that only answers requests."""
+    variables = {"TESPES_RABBITMQ__URL": rabbitmq.url, "TESPES_ROLES": "api,project"}
+    running = Tespes(tmp_path_factory.mktemp("quiet"), variables)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "field"),
+    [
+        ("/v1/tasks/unknown", 404, None),
+        ("/ga4gh/tes/v1/tasks/unknown?view=FULL", 404, None),
+        ("/v1/nothing", 404, None),
+        ("/v1/tasks?view=SOME", 400, "view"),
+        ("/v1/tasks?state=DONE", 400, "state"),
+        ("/v1/tasks?page_size=0", 400, "page_size"),
+        ("/v1/tasks?page_size=2048", 400, "page_size"),
+        ("/v1/tasks?page_size=x", 400, "page_size"),
+        ("/v1/tasks?page_token=None", 400, "page_token"),
+    ],
+)
+def test_a_wrong_query_is_refused_with_the_parameters_name(quiet: Tespes, path: str, status: int, field: str | None) -> None:
+    """400 and 404 are problems, too."""
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        quiet.get(path)
+    found = problem(refused.value)
+    assert refused.value.code == found["status"] == status
+    assert found.get("field") == field
+
+
+def test_sloppy_clients_are_understood(quiet: Tespes) -> None:
+    """Explicit nulls count as absent, unknown and server-owned fields are ignored; only what was sent is echoed."""
+    task_id = quiet.submit(
+        {
+            "id": None,
+            "state": None,
+            "logs": None,
+            "name": "sloppy",
+            "description": None,
+            "inputs": [{"path": "/in", "url": "ftp://h/in", "type": None, "content": None}],
+            "outputs": None,
+            "resources": None,
+            "executors": [{**EXECUTOR, "workdir": None, "env": None, "unknown": 1}],
+            "tags": {"kept": "", "dropped": None},
+            "author": "somebody",
+        }
+    )
+    found = quiet.task(task_id)
+    created = found.pop("creation_time")
+    assert created.endswith("Z")
+    assert found == {
+        "id": task_id,
+        "state": "QUEUED",
+        "name": "sloppy",
+        "inputs": [{"path": "/in", "url": "ftp://h/in", "type": "FILE"}],
+        "executors": [EXECUTOR],
+        "tags": {"kept": ""},
+    }
+
+
+def test_pages_hold_every_task_once_newest_first(quiet: Tespes) -> None:
+    """A page token leads on from where the page ended, also when tasks arrive in between."""
+    made = [quiet.submit({"executors": [EXECUTOR]}) for _ in range(7)]
+    until(lambda: quiet.get("/v1/tasks?page_size=1")["tasks"][0]["id"] == made[-1])
+    page = quiet.get("/v1/tasks?page_size=3")
+    seen = [task["id"] for task in page["tasks"]]
+    quiet.submit({"executors": [EXECUTOR]})
+    while "next_page_token" in page:
+        page = quiet.get(f"/v1/tasks?page_size=3&page_token={page['next_page_token']}")
+        seen += [task["id"] for task in page["tasks"]]
+    assert seen[:7] == made[::-1]
+    assert len(set(seen)) == len(seen)
+
+
+def test_service_info_has_the_standards_fields_only(quiet: Tespes) -> None:
+    """py-tes refuses any other field."""
+    found = quiet.get("/ga4gh/tes/v1/service-info")
+    assert found["type"] == {"group": "org.ga4gh", "artifact": "tes", "version": "1.1.0"}
+    assert set(found) <= {
+        "id", "name", "type", "description", "organization", "contactUrl", "documentationUrl", "createdAt", "updatedAt",
+        "environment", "version", "storage", "tesResources_backend_parameters",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("tespes", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("ftp://127.0.0.1:{port}/missing", "ftp://127.0.0.1:{port}/missing: 550"),
+        ("ftp://somebody:wrong@127.0.0.1:{port}/holy_file", "ftp://127.0.0.1:{port}/holy_file: 530"),
+        ("s3://bucket/key", "s3://bucket/key: s3:// is not supported, ftp is"),
+        ("/local/file", "/local/file: a URL without a scheme is not supported, ftp is"),
+    ],
+)
+def test_an_input_that_cannot_be_fetched_is_a_reason(tespes: Tespes, ftp: LocalFTP, url: str, reason: str) -> None:
+    """A missing FTP file: the task ends SYSTEM_ERROR with the reason, after one attempt, without a password."""
+    port = ftp.url.rpartition(":")[2]
+    tespes.start()
+    task = {"inputs": [{"url": url.format(port=port), "path": "/data/in"}], "executors": [EXECUTOR]}
+    ended = tespes.ended(tespes.submit(task))
+    assert ended["state"] == "SYSTEM_ERROR"
+    (log,) = ended["logs"]
+    (said,) = [line for line in log["system_logs"] if "/data/in" in line]
+    assert reason.format(port=port) in said
+    assert "wrong" not in said
