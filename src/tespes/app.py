@@ -69,7 +69,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
         await built.projector.prepare()
         built.start(background)
         await stack.enter_async_context(_served(listening, built.application))
-        uses = (opened.description, broker, _described(built.sites))
+        uses = (f"log: {opened.description}", f"broker: {broker}", _described(built.sites))
         yield Service(url, uses, opened)
 
 
@@ -211,6 +211,6 @@ def _storages(settings: Settings) -> tuple[str, ...]:
 
 def _described(sites: dict[str, pulsar.Site]) -> str:
     if not sites:
-        return "no Pulsar is configured: tasks will wait (name one under [pulsars] in the settings)"
+        return "Pulsar: no Pulsar is configured, so tasks will wait: name one under [pulsars] in the settings"
     named = (f"{name} ({site.slots} places, {site.runtime_kind})" for name, site in sites.items())
     return f"Pulsar: {', '.join(named)}"

@@ -13,7 +13,7 @@ _NAME_WIDTH = 20
 
 def serving(url: str, uses: Iterable[str]) -> None:
     """Say where the service is and what it uses."""
-    lines = [f"TESPES listens at {url} (TES 1.1 under {url}/ga4gh/tes/v1)", *(f"  uses {line}" for line in uses)]
+    lines = [f"TESPES listens at {url} (TES 1.1 under {url}/ga4gh/tes/v1)", *(f"  {line}" for line in uses)]
     print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201 - the command line's own output
 
 
