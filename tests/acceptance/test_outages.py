@@ -1,10 +1,13 @@
 """RabbitMQ and Pulsar come and go; tasks complete all the same."""
 
+import asyncio
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import aio_pika
 import pytest
 
 from servers import PULSAR, Counter, Loop, Tespes, until
@@ -121,3 +124,39 @@ def test_a_full_disk_on_the_node_is_named(
         subprocess.run(["umount", small], check=True)
     assert ended["state"] == "SYSTEM_ERROR"
     assert "/data/large: no space left on the node" in str(ended["logs"][-1]["system_logs"])
+
+
+@pytest.mark.parametrize("tespes", ["sqlite"], indirect=True)
+def test_rubbish_goes_to_the_dead_letters(loop_thread: Loop, tespes: Tespes, rabbitmq: PrivateRabbitMQ) -> None:
+    """What nobody can do anything with is kept, with its reason, and what comes after it is handled."""
+    tespes.start()
+    task = {"executors": [{"image": "any", "command": ["true"]}]}
+    assert tespes.ended(tespes.submit(task))["state"] == "COMPLETE"
+    unknown = json.dumps({"job_id": "nobody-1", "status": "complete", "complete": "true"}).encode()
+    letters = loop_thread.run(_dead_letters(rabbitmq.url, [b"{", b"null", unknown]))
+    assert letters == {
+        b"{": "not JSON: unexpected end of data: line 1 column 2 (char 1)",
+        b"null": "not a JSON object",
+        unknown: "the job nobody-1 is not known here",
+    }
+    assert tespes.ended(tespes.submit(task))["state"] == "COMPLETE"
+
+
+async def _dead_letters(url: str, bodies: list[bytes]) -> dict[bytes, str]:
+    """Publish these as Pulsar would; what then is in the queue of the dead, each with its reason."""
+    async with await aio_pika.connect(url) as connection:
+        channel = await connection.channel()
+        dead = await channel.get_queue("tespes.dead")
+        await dead.purge()
+        exchange = await channel.get_exchange("pulsar")
+        for body in bodies:
+            await exchange.publish(aio_pika.Message(body, content_type="application/json"), "pulsar__status_update")
+        found: dict[bytes, str] = {}
+        async with asyncio.timeout(10):
+            while len(found) < len(bodies):
+                letter = await dead.get(no_ack=True, fail=False)
+                if letter is None:
+                    await asyncio.sleep(0.05)
+                elif letter.body in bodies:
+                    found[letter.body] = str(letter.headers["tespes-reason"])
+        return found
