@@ -1,6 +1,5 @@
 """The five endpoints of TES 1.1, under /ga4gh/tes/v1, /v1 and / (clients disagree about the prefix)."""
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -52,10 +51,8 @@ class TaskRoutes:
         body = await request.read()
         submitted = read_task(body)
         task, kept = await texts.keep_contents(self.blobs, submitted)
-        task_id = uuid.uuid4().hex
-        command = commands.CreateTask(task=task, kept=kept)
-        await self.tasks.create(task_id, command, ANONYMOUS, By(ANONYMOUS))
-        return json({"id": task_id})
+        created = await self.tasks.create(commands.CreateTask(task=task, kept=kept), ANONYMOUS, By(ANONYMOUS))
+        return json({"id": created.id})
 
     async def get_task(self, request: web.Request) -> web.Response:
         """GetTask."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from tespes import errors
 from tespes.events import canonical, upcast
@@ -41,7 +41,7 @@ def decode(encoded: Encoded) -> Event:
     :raises errors.CorruptLog: the data do not have the shape that their type and version promise
     """
     known = VERSIONS.get(encoded.type)
-    if known is None or encoded.v > known:
+    if known is None or not 1 <= encoded.v <= known:
         raise errors.UnknownEvent(f"{encoded.type} version {encoded.v} is not known to this release")
     adapter = _ADAPTERS[encoded.type]
     try:
@@ -49,8 +49,8 @@ def decode(encoded: Encoded) -> Event:
             return adapter.validate_json(encoded.data)
         lifted = upcast.lift(encoded.type, encoded.v, orjson.loads(encoded.data), to=known)
         return adapter.validate_python(lifted)
-    except ValidationError as error:
-        raise errors.CorruptLog(f"{encoded.type} version {encoded.v} does not decode: {error}") from error
+    except (ValueError, LookupError, TypeError) as error:  # also what an upcaster stumbles over
+        raise errors.CorruptLog(f"{encoded.type} version {encoded.v} does not decode: {error!r}") from error
 
 
 def schema(name: str) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Commits and entries: how events stand in the log (design: one document per commit)."""
 
 import hashlib
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -125,5 +124,7 @@ def recorded(entry: Entry) -> Iterator[Recorded]:
 
 def event_id(commit_id: str, index: int) -> str:
     """The id of a commit's event: uuid5(commit id, index). The same event has the same id wherever it goes."""
-    digest = hashlib.sha1(uuid.UUID(commit_id).bytes + str(index).encode(), usedforsecurity=False).digest()
-    return str(uuid.UUID(bytes=digest[:16], version=5))
+    namespace = bytes.fromhex(commit_id.replace("-", ""))
+    digest = hashlib.sha1(namespace + str(index).encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"

@@ -90,7 +90,7 @@ class AttemptScheduled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptReceived:
-    """Pulsar said that it has the job (a receipt or the status `running`). A claim or the attempt's end follows."""
+    """Pulsar said that it has the job (a receipt or the status `running`). A claim, the attempt's end or a cancel follows."""
 
     attempt: int
 

@@ -1,6 +1,5 @@
 """Commands on tasks: load, decide, append; when somebody else was first, again."""
 
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -9,12 +8,12 @@ import structlog
 
 from tespes import errors, events, task, tes
 from tespes.events import Meta, Recorded, moment
+from tespes.flow.ids import new_id
 from tespes.flow.streams import Fold, Folds
 from tespes.store import Log
 from tespes.task import commands
 
 _TRIES = 50
-_NAMESPACE = uuid.UUID("6f1f0f44-9d0c-5c3e-8a55-7d3b1b9a5f10")
 
 _log = structlog.get_logger(__name__)
 
@@ -46,11 +45,6 @@ def now() -> datetime:
     return moment.whole(datetime.now(UTC))
 
 
-def commit_id(*words: str) -> str:
-    """The commit id of something that must be stored once, however often it is tried."""
-    return str(uuid.uuid5(_NAMESPACE, "\n".join(words)))
-
-
 class Tasks:
     """All tasks, to command.
 
@@ -67,12 +61,14 @@ class Tasks:
         fold = await self._folds.load(task_id)
         return fold.value if fold else None
 
-    async def create(self, task_id: str, command: commands.CreateTask, owner: str, by: By) -> KnownTask:
-        """A new task.
+    async def create(self, command: commands.CreateTask, owner: str, by: By) -> KnownTask:
+        """A new task; its id is that of its first commit.
 
         :raises errors.StoreUnavailable: it was not created
         """
-        return await self._append(task_id, None, task.decide(None, command), owner, by)
+        commit_id = new_id()
+        stream = _Stream(commit_id.replace("-", ""), owner, None)
+        return await self._append(stream, commit_id, task.decide(None, command), by)
 
     async def execute(self, task_id: str, command: task.Command, by: By) -> KnownTask:
         """Do what the command says; the task as it is then. Doing it twice is safe.
@@ -89,23 +85,28 @@ class Tasks:
             if not decision:
                 return fold.value
             try:
-                return await self._append(task_id, fold, decision, fold.value.owner, by)
+                return await self._append(_Stream(task_id, fold.value.owner, fold), new_id(), decision, by)
             except errors.VersionConflict:
                 continue
         raise errors.StoreUnavailable(f"task {task_id} changes too fast: {_TRIES} commands came first")
 
-    async def _append(
-        self, task_id: str, fold: Fold[KnownTask] | None, decision: task.Decision, owner: str, by: By
-    ) -> KnownTask:
-        meta = Meta(at=self._clock(), actor=by.actor, owner=owner, correlation=by.correlation)
-        version = fold.version + 1 if fold else 1
-        commit = events.commit(str(uuid.uuid4()), task_id, version, decision, meta)
-        entry = await self._log.append(commit)
-        after = self._folds.advance(task_id, [entry], fold)
-        if after is None:
-            raise errors.CorruptLog(f"the stream {task_id} does not begin with TaskCreated")
-        _tell(task_id, entry.position, decision)
-        return after.value
+    async def _append(self, stream: "_Stream", commit_id: str, decision: task.Decision, by: By) -> KnownTask:
+        meta = Meta(at=self._clock(), actor=by.actor, owner=stream.owner, correlation=by.correlation)
+        version = stream.fold.version + 1 if stream.fold else 1
+        entry = await self._log.append(events.commit(commit_id, stream.id, version, decision, meta))
+        recorded = [Recorded(event, stream.id, version + index, entry.position, meta) for index, event in enumerate(decision)]
+        names = " ".join(type(event).__name__ for event in decision)
+        _log.info("appended", events=names, task_id=stream.id, position=entry.position)
+        return self._folds.advance(stream.fold, recorded).value
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """What is appended to: a task's stream, and its fold if there is one."""
+
+    id: str
+    owner: str
+    fold: Fold[KnownTask] | None
 
 
 def _step(known: KnownTask | None, recorded: Recorded) -> KnownTask | None:
@@ -116,8 +117,3 @@ def _step(known: KnownTask | None, recorded: Recorded) -> KnownTask | None:
     if isinstance(event, events.TaskCreated) and state is not None:
         return KnownTask(recorded.stream, recorded.meta.owner, event.task, event.kept, state)
     return known
-
-
-def _tell(task_id: str, position: int, decision: task.Decision) -> None:
-    for event in decision:
-        _log.info("event", type=type(event).__name__, task_id=task_id, position=position)

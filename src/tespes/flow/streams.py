@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from tespes import events
+from tespes import errors, events
 from tespes.events import Entry, Recorded
 from tespes.store import Log
 
 Value = TypeVar("Value")
-KEPT = 20_000
+KEPT = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +48,32 @@ class Folds(Generic[Value]):
         if newest == 0:
             return None
         if known is None or known.newest < newest:
-            return self.advance(stream, await self._log.read_stream(stream, known.newest if known else 0), known)
+            entries = await self._log.read_stream(stream, known.newest if known else 0)
+            return self._after(entries, known)
         self._folds.move_to_end(stream)
         return known
 
-    def advance(self, stream: str, entries: Sequence[Entry], known: Fold[Value] | None) -> Fold[Value] | None:
-        """The fold after these entries, which follow `known`; kept unless a newer one is."""
-        if not entries:
-            return known
+    def advance(self, known: Fold[Value] | None, commit: Sequence[Recorded]) -> Fold[Value]:
+        """The fold after a commit that follows `known`."""
         value = known.value if known else None
-        for entry in entries:
-            for recorded in events.recorded(entry):
-                value = self._step(value, recorded)
+        for recorded in commit:
+            value = self._step(value, recorded)
         if value is None:
-            return None
-        fold = Fold(value, entries[-1].commit.version, entries[-1].last_version)
-        present = self._folds.get(stream)
-        if present is None or present.version < fold.version:
-            self._keep(stream, fold)
+            raise errors.CorruptLog(f"the stream {commit[0].stream} does not begin with what begins it")
+        fold = Fold(value, commit[0].version, commit[-1].version)
+        self._keep(commit[0].stream, fold)
         return fold
 
+    def _after(self, entries: Sequence[Entry], known: Fold[Value] | None) -> Fold[Value] | None:
+        for entry in entries:
+            known = self.advance(known, list(events.recorded(entry)))
+        return known
+
     def _keep(self, stream: str, fold: Fold[Value]) -> None:
+        """Unless a newer one is kept."""
+        present = self._folds.get(stream)
+        if present is not None and present.version >= fold.version:
+            return
         self._folds[stream] = fold
         self._folds.move_to_end(stream)
         if len(self._folds) > self._kept:

@@ -1,7 +1,9 @@
 """The log: append, read, and know when something new is there."""
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 
 from tespes import errors
 from tespes.events import Commit, Entry
@@ -25,6 +27,7 @@ class Log:
         self._appender = Appender(table, self._notice)
         self._newest = Coalesced(table.newest)
         self._grown = asyncio.Event()
+        self._recent: deque[Entry] = deque(maxlen=2 * READ_AT_ONCE)
         self.shared = shared
 
     async def run(self) -> None:
@@ -49,6 +52,8 @@ class Log:
 
         :raises errors.CorruptLog: there is a hole, and it was there when looked at again
         """
+        if recent := self._recent_after(after, limit):
+            return recent
         entries = await self._table.read(after, limit)
         if not _contiguous(entries, after):
             entries = await self._table.read(after, limit)
@@ -73,7 +78,18 @@ class Log:
         """Set with the next append of this process. Take it before reading, wait for it after nothing was there."""
         return self._grown
 
-    def _notice(self, _: Sequence[Entry]) -> None:
+    def _recent_after(self, after: int, limit: int) -> list[Entry]:
+        """What this process appended itself a moment ago need not be read back: it is durable, and it is final."""
+        if not self._recent or not self._recent[0].position <= after + 1 <= self._recent[-1].position:
+            return []
+        begin = after + 1 - self._recent[0].position
+        return list(islice(self._recent, begin, begin + limit))
+
+    def _notice(self, entries: Sequence[Entry]) -> None:
+        """The entries of a batch follow each other; others may have written between two batches."""
+        if self._recent and self._recent[-1].position + 1 != entries[0].position:
+            self._recent.clear()
+        self._recent.extend(entries)
         self._grown.set()
         self._grown = asyncio.Event()
 
