@@ -49,7 +49,7 @@ async def run(plan: Plan) -> int:
     logging.configure("console", "warning")
     async with AsyncExitStack() as stack:
         ftp, service = await _start(plan, stack)
-        shown = await _main_job(service, ftp)
+        task_id, shown = await _main_job(service, ftp)
         if plan.once:
             return 0 if shown else 1
         _say(
@@ -57,7 +57,10 @@ async def run(plan: Plan) -> int:
             f"TESPES stays up at {service.url}; its files are in {plan.state_dir.absolute()}. Ctrl-C ends it. Try:",
             "",
         )
-        _say(f"  curl {service.url}/ga4gh/tes/v1/tasks?view=BASIC", "")
+        _say(f"  curl '{service.url}/ga4gh/tes/v1/tasks/{task_id}?view=BASIC'")
+        if plan.mongodb is None:
+            _say(f"  {sys.argv[0]} log show {task_id} --state-dir {plan.state_dir}")
+        _say("")
         await asyncio.Event().wait()
     return 0
 
@@ -99,8 +102,8 @@ async def _settings(plan: Plan, stack: AsyncExitStack, broker: str, ftp: LocalFT
     return over
 
 
-async def _main_job(service: app.Service, ftp: LocalFTP) -> bool:
-    """Whether everything came true."""
+async def _main_job(service: app.Service, ftp: LocalFTP) -> tuple[str, bool]:
+    """The task's id, and whether everything came true."""
     host = ftp.url.rpartition("@")[2]
     (ftp.directory / "holy_file").write_bytes(CONTENT)
     (ftp.directory / "outfile-1").unlink(missing_ok=True)
@@ -121,7 +124,7 @@ async def _main_job(service: app.Service, ftp: LocalFTP) -> bool:
     outfile = ftp.directory / "outfile-1"
     text = outfile.read_text() if outfile.exists() else "(it is not there)\n"
     _say("", f"ftp://{host}/outfile-1:", text, "The task in FULL view:", json.dumps(document, indent=2))
-    return document["state"] == "COMPLETE" and EXPECTED in text
+    return task_id, document["state"] == "COMPLETE" and EXPECTED in text
 
 
 async def _tell(service: app.Service, after: int, task_id: str) -> None:

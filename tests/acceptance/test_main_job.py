@@ -99,7 +99,7 @@ def test_a_cancel_kills_what_runs(tespes: Tespes, counter: Counter) -> None:
     ended = tespes.ended(task_id)
     assert ended["state"] == "CANCELED"
     assert not _processes_with(str(counter.port)), "the executor is dead"
-    assert tespes.post(f"/v1/tasks/{task_id}:cancel") == {}
+    assert tespes.post(f"/ga4gh/tes/v1/tasks/{task_id}%3Acancel") == {}
     assert tespes.task(task_id) == ended
 
 
