@@ -36,14 +36,14 @@ class Answer:
 
     state: task.State | None
     command: task.Command
-    events: task.Decision = ()
+    decision: task.Decision = ()
     refusal: errors.TespesError | None = None
 
     def then(self, *expected: events.Event) -> None:
         """Exactly these events, in this order; and asking again leads to nothing new."""
         assert self.refusal is None, self.refusal
-        assert self.events == expected
-        after = state_after(*self.events, state=self.state)
+        assert self.decision == expected
+        after = state_after(*self.decision, state=self.state)
         try:
             again = task.decide(after, self.command)
         except errors.AttemptGone:
@@ -56,23 +56,23 @@ class Answer:
 
     def then_refused(self, kind: type[errors.TespesError]) -> None:
         """A refusal of that kind."""
-        assert isinstance(self.refusal, kind), self.events
+        assert isinstance(self.refusal, kind), self.decision
 
 
 @dataclass(frozen=True)
 class History:
     """What happened so far."""
 
-    events: tuple[events.Event, ...]
+    happened: tuple[events.Event, ...]
 
     @property
     def state(self) -> task.State | None:
         """The situation."""
-        return state_after(*self.events)
+        return state_after(*self.happened)
 
     def and_then(self, *more: events.Event) -> Self:
         """The history goes on."""
-        return replace(self, events=(*self.events, *more))
+        return replace(self, happened=(*self.happened, *more))
 
     def when(self, command: task.Command) -> Answer:
         """Give an order."""
@@ -166,9 +166,7 @@ def report_start(executor: int = 0, attempt: int = 1, run_id: str = RUN) -> comm
     return commands.ReportStart(attempt=attempt, run_id=run_id, executor=executor, at=at(executor + 0.25))
 
 
-def report_end(
-    executor: int = 0, exit_code: int = 0, attempt: int = 1, run_id: str = RUN
-) -> commands.ReportEnd:
+def report_end(executor: int = 0, exit_code: int = 0, attempt: int = 1, run_id: str = RUN) -> commands.ReportEnd:
     return commands.ReportEnd(run_id=run_id, ended=ended(executor, exit_code, attempt))
 
 
@@ -211,5 +209,3 @@ def give_up(attempt: int = 1, reason: str = "nobody was heard: it may still run"
 def refused_claim(*history: events.Event, attempt: int = 1, run_id: str = RUN) -> None:
     """The runner that asks to begin is turned away."""
     given(*history).when(claim(attempt, run_id)).then_refused(errors.AttemptGone)
-
-

@@ -89,8 +89,8 @@ def check(entries: Sequence[Stored]) -> None:
         next_version[stream] = entry["version"] + len(stored)
         ids += [entry["_id"], *(event["id"] for event in stored)]
         assert [event["id"] for event in stored] == _event_ids(entry), f"law 2: event ids at position {place}"
-        assert (entry["data_hash"], entry["prev_hash"]) == (_data_hash(entry), before), f"law 3: position {place}"
-        assert entry["hash"] == _hash(entry), f"law 3: position {place}"
+        assert (entry["data_hash"], entry["prev_hash"]) == (data_hash(entry), before), f"law 3: position {place}"
+        assert entry["hash"] == entry_hash(entry), f"law 3: position {place}"
         before = entry["hash"]
         for event in stored:
             assert stream not in over or event["type"] == "LateMessageRecorded", f"law 5: {event['type']} at {place}"
@@ -102,12 +102,12 @@ def _event_ids(entry: Stored) -> list[str]:
     return [str(uuid.uuid5(uuid.UUID(entry["_id"]), str(index))) for index in range(len(entry["events"]))]
 
 
-def _data_hash(entry: Stored) -> str:
+def data_hash(entry: Stored) -> str:
     digests = [[event["type"], event["v"], _sha256(event["data"])] for event in entry["events"]]
     return _sha256(_text([entry["stream"], digests]))
 
 
-def _hash(entry: Stored) -> str:
+def entry_hash(entry: Stored) -> str:
     names = {"_id": "id", "meta": "meta", "position": "position", "stream": "stream", "version": "version"}
     header = {name: entry[field] for field, name in names.items()}
     return _sha256(f"{entry['prev_hash']}\n{_text(header)}\n{entry['data_hash']}")

@@ -5,20 +5,26 @@ database of its own in it.
 """
 
 import asyncio
+import json
 import os
+import sqlite3
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pymongo import MongoClient
 
 from tespes import store
 from tespes.local.mongodb import LocalMongoDB
 from tespes.store import Options, Store
 
+Stored = dict[str, Any]
+COLUMNS = ("_id", "stream", "version", "position", "events", "meta", "data_hash", "prev_hash", "hash")
 REAL_MONGODB = os.environ.get("TESPES_TEST_MONGODB_URI")
 
 
@@ -61,14 +67,48 @@ class Place:
                 yield opened
                 appender.cancel()
 
+    def stored(self) -> list[Stored]:
+        """The log as the database has it, in MongoDB's shape, read behind TESPES's back."""
+        if self.options.mongodb_uri:
+            with MongoClient[Stored](self.options.mongodb_uri) as client:
+                return list(client[self.options.mongodb_database].log.find().sort("position"))
+        names = ", ".join(COLUMNS).replace("_id", "id", 1)
+        with closing(sqlite3.connect(self.state_dir / "log.sqlite3")) as database:
+            rows = database.execute(f"SELECT {names} FROM log ORDER BY position").fetchall()  # noqa: S608 - constants
+        stored = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+        return [entry | {"events": json.loads(entry["events"]), "meta": json.loads(entry["meta"])} for entry in stored]
+
+    def tamper(self, entries: Sequence[Stored]) -> None:
+        """Replace the whole log by these entries, as somebody could who owns the database."""
+        if self.options.mongodb_uri:
+            with MongoClient[Stored](self.options.mongodb_uri) as client:
+                log = client[self.options.mongodb_database].log
+                log.delete_many({})
+                log.insert_many(entries)
+            return
+        names = ", ".join(COLUMNS).replace("_id", "id", 1)
+        places = ", ".join("?" * len(COLUMNS))
+        texts = [entry | {"events": json.dumps(entry["events"]), "meta": json.dumps(entry["meta"])} for entry in entries]
+        with closing(sqlite3.connect(self.state_dir / "log.sqlite3")) as database, database:
+            database.execute("DELETE FROM log")
+            rows = [tuple(entry[name] for name in COLUMNS) for entry in texts]
+            database.executemany(f"INSERT INTO log ({names}) VALUES ({places})", rows)  # noqa: S608 - constants
+
 
 @pytest.fixture(params=["sqlite", "mongodb"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """An empty store, not open yet."""
-    if request.param == "sqlite":
-        return Place(Options(), tmp_path)
-    server: MongoDB = request.getfixturevalue("mongodb")
-    return Place(Options(server.uri, f"test_{uuid.uuid4().hex[:12]}"), tmp_path)
+    return in_sqlite(tmp_path) if request.param == "sqlite" else in_mongodb(request.getfixturevalue("mongodb"), tmp_path)
+
+
+def in_sqlite(directory: Path) -> Place:
+    """An SQLite store in that directory."""
+    return Place(Options(), directory)
+
+
+def in_mongodb(server: MongoDB, directory: Path) -> Place:
+    """A database of its own in that server."""
+    return Place(Options(server.uri, f"test_{uuid.uuid4().hex[:12]}"), directory)
 
 
 @pytest.fixture

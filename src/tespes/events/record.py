@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from tespes import errors
 from tespes.events import codec, moment
 from tespes.events.codec import Encoded
 from tespes.events.types import Event
@@ -64,7 +65,7 @@ class Commit:
     @property
     def size_bytes(self) -> int:
         """What its events weigh, encoded."""
-        return sum(len(event.data) for event in self.events)
+        return sum(len(event.data) if event.data.isascii() else len(event.data.encode()) for event in self.events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +115,14 @@ def commit(commit_id: str, stream: str, version: int, events: Sequence[Event], m
 def recorded(entry: Entry) -> Iterator[Recorded]:
     """The events of an entry, decoded.
 
-    :raises errors.UnknownEvent: see `codec.decode`; so does errors.CorruptLog
+    :raises errors.UnknownEvent: see `codec.decode`; so does errors.CorruptLog; both name the position
     """
     held = entry.commit
     for index, encoded in enumerate(held.events):
-        event = codec.decode(encoded)
+        try:
+            event = codec.decode(encoded)
+        except (errors.UnknownEvent, errors.CorruptLog) as error:
+            raise type(error)(f"position {entry.position} of the log: {error}") from error
         yield Recorded(event, held.stream, held.version + index, entry.position, held.meta)
 
 

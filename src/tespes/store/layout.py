@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from tespes import errors
 from tespes.events import Commit, Encoded, Entry, Meta, event_id
 
 COLUMNS = ("position", "id", "stream", "version", "events", "meta", "data_hash", "prev_hash", "hash")
@@ -38,16 +39,21 @@ def document(entry: Entry) -> dict[str, Any]:
 
 
 def from_document(stored: dict[str, Any]) -> Entry:
-    """The opposite of `document`."""
-    events = tuple(Encoded(event["type"], event["v"], event["data"]) for event in stored["events"])
-    commit = Commit(
-        id=stored["_id"],
-        stream=stored["stream"],
-        version=stored["version"],
-        events=events,
-        meta=Meta.read(stored["meta"]),
-    )
-    return Entry(commit, stored["position"], stored["data_hash"], stored["prev_hash"], stored["hash"])
+    """The opposite of `document`.
+
+    :raises errors.CorruptLog: it does not have the shape of an entry
+    """
+    try:
+        commit = Commit(
+            id=stored["_id"],
+            stream=stored["stream"],
+            version=stored["version"],
+            events=tuple(map(_encoded, stored["events"])),
+            meta=Meta.read(stored["meta"]),
+        )
+        return Entry(commit, stored["position"], stored["data_hash"], stored["prev_hash"], stored["hash"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise errors.CorruptLog(f"position {stored.get('position')} of the log cannot be read: {error!r}") from error
 
 
 def row(entry: Entry) -> tuple[Any, ...]:
@@ -60,9 +66,18 @@ def row(entry: Entry) -> tuple[Any, ...]:
 
 
 def from_row(stored: tuple[Any, ...]) -> Entry:
-    """The opposite of `row`."""
-    position, commit_id, stream, version, events, meta, data_hash, prev_hash, hash_ = stored
-    encoded = tuple(Encoded(event["type"], event["v"], event["data"]) for event in orjson.loads(events))
-    read = Meta.read(orjson.loads(meta))
-    commit = Commit(id=commit_id, stream=stream, version=version, events=encoded, meta=read)
-    return Entry(commit, position, data_hash, prev_hash, hash_)
+    """The opposite of `row`; raises as `from_document` does."""
+    position, commit_id, stream, version, events, meta, *hashes = stored
+    try:
+        encoded = tuple(map(_encoded, orjson.loads(events)))
+        commit = Commit(id=commit_id, stream=stream, version=version, events=encoded, meta=Meta.read(orjson.loads(meta)))
+        return Entry(commit, position, *hashes)
+    except (LookupError, TypeError, ValueError) as error:
+        raise errors.CorruptLog(f"position {position} of the log cannot be read: {error!r}") from error
+
+
+def _encoded(event: dict[str, Any]) -> Encoded:
+    data = event["data"]
+    if not isinstance(data, str):
+        raise TypeError("the data of an event are no text")
+    return Encoded(event["type"], event["v"], data)
