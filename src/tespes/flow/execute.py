@@ -61,6 +61,11 @@ class Tasks:
         fold = await self._folds.load(task_id)
         return fold.value if fold else None
 
+    async def recall(self, task_id: str) -> KnownTask | None:
+        """The task, perhaps not as it is now: for what never changes about it, or once it has ended."""
+        fold = self._folds.kept(task_id)
+        return fold.value if fold else await self.load(task_id)
+
     async def create(self, command: commands.CreateTask, owner: str, by: By) -> KnownTask:
         """A new task; its id is that of its first commit.
 
@@ -77,6 +82,8 @@ class Tasks:
         :raises errors.AttemptGone: see `task.decide`
         :raises errors.StoreUnavailable: nothing was done
         """
+        if (done := await self._at_once(task_id, command, by)) is not None:
+            return done
         for _ in range(_TRIES):
             fold = await self._folds.load(task_id)
             if fold is None:
@@ -89,6 +96,19 @@ class Tasks:
             except errors.VersionConflict:
                 continue
         raise errors.StoreUnavailable(f"task {task_id} changes too fast: {_TRIES} commands came first")
+
+    async def _at_once(self, task_id: str, command: task.Command, by: By) -> KnownTask | None:
+        """Decide on what is remembered, without looking: if it is not what is, the append finds out."""
+        fold = self._folds.kept(task_id)
+        if fold is None:
+            return None
+        try:
+            decision = task.decide(fold.value.state, command)
+            if decision:
+                return await self._append(_Stream(task_id, fold.value.owner, fold), new_id(), decision, by)
+        except (errors.VersionConflict, errors.AttemptGone):
+            return None
+        return None
 
     async def _append(self, stream: "_Stream", commit_id: str, decision: task.Decision, by: By) -> KnownTask:
         meta = Meta(at=self._clock(), actor=by.actor, owner=stream.owner, correlation=by.correlation)

@@ -85,7 +85,7 @@ class Listener:
 
     async def _find(self, job_id: str) -> tuple[Job, KnownTask] | str:
         named = job(job_id)
-        known = await self._tasks.load(named.task_id) if named else None
+        known = await self._tasks.recall(named.task_id) if named else None
         if named is None or known is None:
             return f"the job {job_id} is not known here"
         return named, known

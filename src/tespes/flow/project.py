@@ -1,5 +1,6 @@
 """Keep a stored view up to date: fold what is new into its documents, and store them with the position they are at."""
 
+import asyncio
 from collections.abc import Sequence
 
 import structlog
@@ -9,6 +10,8 @@ from tespes.events import Entry
 from tespes.flow.follow import follow
 from tespes.projections import Document, ReadModel
 from tespes.store import Documents, Log
+
+_AT_A_STRETCH = 50
 
 _log = structlog.get_logger(__name__)
 
@@ -40,7 +43,9 @@ class Projector:
         older = {entry.commit.stream for entry in entries if entry.commit.version > 1}
         known = await self._documents.load(self._model, sorted(older)) if older else {}
         changed: dict[str, Document] = {}
-        for entry in entries:
+        for index, entry in enumerate(entries):
+            if index % _AT_A_STRETCH == _AT_A_STRETCH - 1:
+                await asyncio.sleep(0)  # catching up must not keep requests waiting
             stream = entry.commit.stream
             document = changed.get(stream) or known.get(stream)
             for recorded in events.recorded(entry):

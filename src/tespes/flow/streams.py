@@ -53,6 +53,10 @@ class Folds(Generic[Value]):
         self._folds.move_to_end(stream)
         return known
 
+    def kept(self, stream: str) -> Fold[Value] | None:
+        """The stream as it was when it was last looked at here, if it is kept: perhaps not as it is now."""
+        return self._folds.get(stream)
+
     def advance(self, known: Fold[Value] | None, commit: Sequence[Recorded]) -> Fold[Value]:
         """The fold after a commit that follows `known`."""
         value = known.value if known else None

@@ -159,6 +159,18 @@ class Appender:
         for each, entry in zip(batch, entries, strict=True):
             if not each.answer.done():
                 each.answer.set_result(entry)
+        self._drop_stale(entries)
+
+    def _drop_stale(self, entries: Sequence[Entry]) -> None:
+        """Commits in the queue whose version has just been taken cannot succeed: the database need not say so."""
+        taken = {(entry.commit.stream, entry.commit.version): entry.commit.id for entry in entries}
+        waiting, self._queue = self._queue, deque()
+        for each in waiting:
+            commit = each.commit
+            if taken.get((commit.stream, commit.version), commit.id) == commit.id:
+                self._queue.append(each)
+            else:
+                _settle(each, VersionTaken())
 
 
 def _numbered(batch: Sequence[_Waiting], head: Head) -> list[Entry]:

@@ -1,9 +1,7 @@
 """The log: append, read, and know when something new is there."""
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
-from itertools import islice
 
 from tespes import errors
 from tespes.events import Commit, Entry
@@ -11,8 +9,9 @@ from tespes.events.chain import Head
 from tespes.store.appender import Appender
 from tespes.store.coalesce import Coalesced
 from tespes.store.promise import LogTable
+from tespes.store.recent import Recent
 
-READ_AT_ONCE = 500
+READ_AT_ONCE = 2000
 
 
 class Log:
@@ -26,8 +25,9 @@ class Log:
         self._table = table
         self._appender = Appender(table, self._notice)
         self._newest = Coalesced(table.newest)
+        self._streams = Coalesced(self._read_streams)
         self._grown = asyncio.Event()
-        self._recent: deque[Entry] = deque(maxlen=2 * READ_AT_ONCE)
+        self._recent = Recent()
         self.shared = shared
 
     async def run(self) -> None:
@@ -52,7 +52,7 @@ class Log:
 
         :raises errors.CorruptLog: there is a hole, and it was there when looked at again
         """
-        if recent := self._recent_after(after, limit):
+        if recent := self._recent.after(after, limit):
             return recent
         entries = await self._table.read(after, limit)
         if not _contiguous(entries, after):
@@ -67,7 +67,7 @@ class Log:
 
     async def read_stream(self, stream: str, after: int = 0) -> list[Entry]:
         """The stream's entries whose first version is above `after`, in order."""
-        return await self._table.read_stream(stream, after)
+        return await self._streams.get((stream, after)) or []
 
     async def newest(self, stream: str) -> int:
         """The first version of the stream's last commit; 0 if there is no such stream. One indexed look-up."""
@@ -78,20 +78,21 @@ class Log:
         """Set with the next append of this process. Take it before reading, wait for it after nothing was there."""
         return self._grown
 
-    def _recent_after(self, after: int, limit: int) -> list[Entry]:
-        """What this process appended itself a moment ago need not be read back: it is durable, and it is final."""
-        if not self._recent or not self._recent[0].position <= after + 1 <= self._recent[-1].position:
-            return []
-        begin = after + 1 - self._recent[0].position
-        return list(islice(self._recent, begin, begin + limit))
-
     def _notice(self, entries: Sequence[Entry]) -> None:
-        """The entries of a batch follow each other; others may have written between two batches."""
-        if self._recent and self._recent[-1].position + 1 != entries[0].position:
-            self._recent.clear()
-        self._recent.extend(entries)
+        self._recent.add(entries)
         self._grown.set()
         self._grown = asyncio.Event()
+
+    async def _read_streams(self, wanted: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[Entry]]:
+        """Many streams in one round trip; one that is asked for twice is read from the lower version on."""
+        least: dict[str, int] = {}
+        for stream, after in wanted:
+            least[stream] = min(after, least.get(stream, after))
+        found = await self._table.read_streams(least)
+        return {
+            (stream, after): [entry for entry in found.get(stream, ()) if entry.commit.version > after]
+            for stream, after in wanted
+        }
 
 
 def _contiguous(entries: Sequence[Entry], after: int) -> bool:

@@ -71,12 +71,14 @@ class LogTable:
 
     async def _explain(self, entries: Sequence[Entry], error: BulkWriteError) -> Written:
         failures = error.details.get("writeErrors", [])
-        if error.details.get("writeConcernErrors") and not failures:
+        if error.details.get("writeConcernErrors") or not failures:
             raise OutcomeUnknown("the majority did not confirm in time") from error
         index, code = failures[0]["index"], failures[0]["code"]
-        if code != _DUPLICATE_KEY:
-            raise errors.StoreUnavailable(f"MongoDB refused a write: {failures[0].get('errmsg')}") from error
-        return Written(index, {index: await self._conflict(entries[index])})
+        if code == _DUPLICATE_KEY:
+            return Written(index, {index: await self._conflict(entries[index])})
+        if before := min(index, error.details.get("nInserted", 0)):  # these are in the log; the others are tried again
+            return Written(before, {})
+        raise errors.StoreUnavailable(f"MongoDB refused a write: {failures[0].get('errmsg')}") from error
 
     async def _conflict(self, entry: Entry) -> Conflict:
         """What is in the way, by looking, whatever the message says; the id first."""
@@ -84,8 +86,9 @@ class LogTable:
         try:
             if await self._primary.find_one({"_id": commit.id}, {"_id": 1}):
                 return await self._same(commit.id)
-            if await self._primary.find_one({"stream": commit.stream, "version": commit.version}, {"_id": 1}):
-                return VersionTaken()
+            taken = await self._primary.find_one({"stream": commit.stream, "version": commit.version}, {"_id": 1})
+            if taken is not None:  # by this very commit, if somebody else appended it between the two questions
+                return await self._same(commit.id) if taken["_id"] == commit.id else VersionTaken()
         except PyMongoError as error:
             raise OutcomeUnknown(str(error)) from error
         return PositionTaken()
@@ -109,11 +112,14 @@ class LogTable:
             cursor = self._log.find({"position": {"$gt": after, "$lte": after + limit}}).sort("position", ASCENDING)
             return [layout.from_document(stored) async for stored in cursor]
 
-    async def read_stream(self, stream: str, after: int) -> list[Entry]:
-        """See promise.LogTable.read_stream."""
+    async def read_streams(self, after: Mapping[str, int]) -> dict[str, list[Entry]]:
+        """See promise.LogTable.read_streams."""
+        each = [{"stream": stream, "version": {"$gt": version}} for stream, version in after.items()]
+        found: dict[str, list[Entry]] = {}
         with _reading():
-            cursor = self._log.find({"stream": stream, "version": {"$gt": after}}).sort("version", ASCENDING)
-            return [layout.from_document(stored) async for stored in cursor]
+            async for stored in self._log.find({"$or": each} if len(each) > 1 else each[0]).sort("version", ASCENDING):
+                found.setdefault(stored["stream"], []).append(layout.from_document(stored))
+        return found
 
     async def newest(self, streams: Sequence[str]) -> dict[str, int]:
         """See promise.LogTable.newest."""
@@ -174,7 +180,7 @@ class Documents:
         fields = None if whole else dict.fromkeys(model.columns, 1)
         with _reading():
             cursor = self._database[model.table].find(query, fields).sort("position", DESCENDING).limit(limit)
-            return [_unpacked(found) if whole else {"id": found.pop("_id"), **found} async for found in cursor]
+            return [_unpacked(found) if whole else _short(model, found) async for found in cursor]
 
     async def forget(self, model: ReadModel) -> None:
         """See promise.Documents.forget. The position first: a crash between the two leads to a rebuild."""
@@ -216,8 +222,10 @@ async def open_tables(uri: str, database: str, stack: AsyncExitStack, *, writabl
     :raises errors.SetupError: it cannot be reached, or lets nobody in
     """
     try:
-        hosts = ",".join(f"{host}:{port}" for host, port in parse_uri(uri)["nodelist"])
-        client: AsyncMongoClient[Stored] = AsyncMongoClient(uri, serverSelectionTimeoutMS=5000, tz_aware=True)
+        named = parse_uri(uri)
+        hosts = ",".join(f"{host}:{port}" for host, port in named["nodelist"])
+        patience: dict[str, Any] = {} if "serverSelectionTimeoutMS" in named["options"] else {"serverSelectionTimeoutMS": 5000}
+        client: AsyncMongoClient[Stored] = AsyncMongoClient(uri, tz_aware=True, **patience)
         stack.push_async_callback(client.close)
         chosen = client.get_default_database(database)
         log = LogTable(chosen)
@@ -243,6 +251,10 @@ def _packed(model: ReadModel, document: Document) -> Stored:
     """What is searched stands beside the body, which is one JSON text: '.' and '$' in names cannot break it."""
     columns = {name: document[name] for name in model.columns if name in document}
     return {"_id": document["id"], "version": document["version"], **columns, "body": orjson.dumps(document).decode()}
+
+
+def _short(model: ReadModel, stored: Stored) -> Document:
+    return {"id": stored["_id"], **{name: stored.get(name) for name in model.columns}}
 
 
 def _unpacked(stored: Stored) -> Document:

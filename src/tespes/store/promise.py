@@ -65,8 +65,8 @@ class LogTable(Protocol):
     async def read(self, after: int, limit: int) -> list[Entry]:
         """Entries of the positions after+1 to after+limit that are there (at a majority), in order."""
 
-    async def read_stream(self, stream: str, after: int) -> list[Entry]:
-        """The stream's entries whose first version is above `after`, in order."""
+    async def read_streams(self, after: Mapping[str, int]) -> dict[str, list[Entry]]:
+        """For each of these streams that has any: its entries whose first version is above that number, in order."""
 
     async def newest(self, streams: Sequence[str]) -> dict[str, int]:
         """For each stream that exists: the first version of its last commit."""
@@ -85,14 +85,17 @@ class Documents(Protocol):
         """Those of the documents that exist."""
 
     async def save(self, model: ReadModel, documents: Sequence[Document], position: int) -> None:
-        """Store documents and the position they are at, together. An older version never replaces a newer one."""
+        """Store documents and the position they are at, together.
+
+        An older version never replaces a newer one, and the position never goes back.
+        """
 
     async def page(
         self, model: ReadModel, where: Mapping[str, Any], *, before: int | None, limit: int, whole: bool
     ) -> list[Document]:
         """Documents whose columns have these values, newest first, created below position `before`.
 
-        :param whole: False gives only `id` and the columns
+        :param whole: False gives only `id` and the columns; a column that the document has not is None
         """
 
     async def forget(self, model: ReadModel) -> None:

@@ -22,12 +22,13 @@ from tespes.events import Entry, chain
 from tespes.events.chain import Head
 from tespes.projections import Document, ReadModel
 from tespes.store import layout
-from tespes.store.promise import Conflict, SameId, Tables, VersionTaken, Written
+from tespes.store.promise import Conflict, PositionTaken, SameId, Tables, VersionTaken, Written
 
 Answer = TypeVar("Answer")
 
 _BUSY_S = 30.0
-_COLUMNS = ", ".join(layout.COLUMNS)
+_NAMES = ", ".join(layout.COLUMNS)
+_COLUMNS = ", ".join(f"log.{name}" for name in layout.COLUMNS)
 _LOG_SCHEMA = """
 CREATE TABLE IF NOT EXISTS log (
   position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, stream TEXT NOT NULL, version INTEGER NOT NULL,
@@ -98,7 +99,7 @@ class LogTable:
         self._reader = reader
 
     async def write(self, entries: Sequence[Entry]) -> Written:
-        """See promise.LogTable.write. One transaction: all of them, or none and the reasons."""
+        """See promise.LogTable.write. One statement, which is a transaction: all of them, or none and the reasons."""
         rows = [value for entry in entries for value in layout.row(entry)]
         return await self._writer.run(lambda database: _insert(database, entries, rows))
 
@@ -114,10 +115,13 @@ class LogTable:
         query = f"SELECT {_COLUMNS} FROM log WHERE position > ? ORDER BY position LIMIT ?"  # noqa: S608 - constants
         return await self._entries(query, (after, limit))
 
-    async def read_stream(self, stream: str, after: int) -> list[Entry]:
-        """See promise.LogTable.read_stream."""
-        query = f"SELECT {_COLUMNS} FROM log WHERE stream = ? AND version > ? ORDER BY version"  # noqa: S608 - constants
-        return await self._entries(query, (stream, after))
+    async def read_streams(self, after: Mapping[str, int]) -> dict[str, list[Entry]]:
+        """See promise.LogTable.read_streams."""
+        query = f"SELECT {_COLUMNS} FROM json_each(?), log WHERE stream = key AND version > value"  # noqa: S608 - constants
+        found: dict[str, list[Entry]] = {}
+        for entry in await self._entries(query, (orjson.dumps(after).decode(),)):
+            found.setdefault(entry.commit.stream, []).append(entry)
+        return found
 
     async def newest(self, streams: Sequence[str]) -> dict[str, int]:
         """See promise.LogTable.newest."""
@@ -131,8 +135,10 @@ class LogTable:
         return answer
 
     async def _entries(self, query: str, values: tuple[Any, ...]) -> list[Entry]:
-        rows = await self._reader.run(lambda database: database.execute(query, values).fetchall())
-        return [layout.from_row(row) for row in rows]
+        whole = f"SELECT json_group_array(json_array({_NAMES})) FROM ({query})"  # noqa: S608 - constants
+        found = await self._reader.run(lambda database: database.execute(whole, values).fetchone()[0])
+        entries = [layout.from_row(row) for row in orjson.loads(found)]
+        return sorted(entries, key=lambda entry: entry.position)  # SQLite promises no order in an aggregate
 
 
 class Documents:
@@ -268,13 +274,10 @@ def _lock(directory: Path, stack: AsyncExitStack) -> None:
 
 def _insert(database: sqlite3.Connection, entries: Sequence[Entry], rows: list[Any]) -> Written:
     places = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?)"] * len(entries))
-    database.execute("BEGIN IMMEDIATE")
     try:
-        database.execute(f"INSERT INTO log ({_COLUMNS}) VALUES {places}", rows)  # noqa: S608 - constants
+        database.execute(f"INSERT INTO log ({_NAMES}) VALUES {places}", rows)  # noqa: S608 - constants
     except sqlite3.IntegrityError:
-        database.execute("ROLLBACK")
         return Written(0, _conflicts(database, entries))
-    database.execute("COMMIT")
     return Written(len(entries), {})
 
 
@@ -290,8 +293,10 @@ def _conflict(database: sqlite3.Connection, entry: Entry) -> Conflict | None:
     if same is not None:
         return SameId(layout.from_row(same))
     query = "SELECT 1 FROM log WHERE stream = ? AND version = ?"
-    taken = database.execute(query, (commit.stream, commit.version)).fetchone()
-    return VersionTaken() if taken else None
+    if database.execute(query, (commit.stream, commit.version)).fetchone():
+        return VersionTaken()
+    taken = database.execute("SELECT 1 FROM log WHERE position = ?", (entry.position,)).fetchone()
+    return PositionTaken() if taken else None
 
 
 def _document_row(model: ReadModel, document: Document) -> tuple[Any, ...]:
@@ -313,6 +318,8 @@ def _save(database: sqlite3.Connection, upsert: str, values: list[Any], name: st
     database.execute("BEGIN IMMEDIATE")
     if values:
         database.execute(upsert, values)
-    statement = "INSERT INTO checkpoint VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET position = excluded.position"
+    statement = (
+        "INSERT INTO checkpoint VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET position = max(position, excluded.position)"
+    )
     database.execute(statement, (name, position))
     database.execute("COMMIT")
