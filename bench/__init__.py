@@ -1,0 +1,1 @@
+"""The benchmarks: `make bench`, or `python bench/run.py [group ...] [--quick]`. They write bench/RESULTS.md."""

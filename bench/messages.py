@@ -1,0 +1,79 @@
+"""From a status message of a Pulsar in RabbitMQ to the state that a client sees."""
+
+import asyncio
+import json
+import time
+
+import aio_pika
+import aiohttp
+from aio_pika.abc import AbstractChannel
+
+from bench import report, serving
+from bench.bench import Bench
+from bench.report import at_most
+from bench.serving import Server
+
+_MANAGER = "nobody"
+_PREFIX = f"pulsar_{_MANAGER}_"
+_WITHIN_S = 120.0
+_AT_ONCE = 32
+_HOW = """\
+`tespes serve` with every role on SQLite and RabbitMQ; {count:,} tasks are scheduled at a Pulsar that nobody plays. For each
+of them, one after the other, a status message `running` is published, and the task is asked for until it is INITIALIZING:
+from the publishing to the answer that shows it."""
+
+
+async def measure(bench: Bench) -> report.Group:
+    """One message at a time."""
+    count = 200 if bench.quick else 1_000
+    group = report.Group("Status message to visible state", _HOW.format(count=count))
+    broker = await bench.rabbitmq()
+    pulsars = f'[default.pulsars.bench]\nmanager = "{_MANAGER}"\nslots = {2 * count}\nruntime = {{kind = "sandbox"}}\n'
+    async with (
+        serving.serve(bench.fresh(), {"TESPES_RABBITMQ__URL": broker}, pulsars=pulsars) as server,
+        await aio_pika.connect(broker) as connection,
+        aiohttp.ClientSession() as client,
+    ):
+        channel = await connection.channel(publisher_confirms=False)
+        ids = await _scheduled(server, client, channel, count)
+        each = count // (bench.rounds + 1)
+        rounds = [
+            [await _seen(server, client, channel, task_id) for task_id in ids[start : start + each]]
+            for start in range(0, each * (bench.rounds + 1), each)
+        ]
+    group.add("p50", "ms", [report.percentile(taken, 50) * 1000 for taken in rounds[1:]], at_most(5))
+    group.add("p99", "ms", [report.percentile(taken, 99) * 1000 for taken in rounds[1:]], at_most(25))
+    return group
+
+
+async def _scheduled(server: Server, client: aiohttp.ClientSession, channel: AbstractChannel, count: int) -> list[str]:
+    """That many tasks; their jobs wait in the queue of a Pulsar that does not exist."""
+    gate = asyncio.Semaphore(_AT_ONCE)
+    body = {"executors": [{"image": "none", "command": ["true"]}]}
+
+    async def post() -> str:
+        async with gate, client.post(f"{server.url}/tasks", json=body) as answer:
+            answer.raise_for_status()
+            return str((await answer.json())["id"])
+
+    ids = await asyncio.gather(*(post() for _ in range(count)))
+    async with asyncio.timeout(_WITHIN_S):
+        while True:
+            queue = await channel.declare_queue(f"{_PREFIX}_setup", durable=True, passive=True)
+            if queue.declaration_result.message_count == count:
+                return ids
+            await asyncio.sleep(0.1)
+
+
+async def _seen(server: Server, client: aiohttp.ClientSession, channel: AbstractChannel, task_id: str) -> float:
+    """Seconds from the publishing to the answer."""
+    body = json.dumps({"job_id": f"{task_id}-1", "status": "running", "complete": "false"}).encode()
+    message = aio_pika.Message(body, content_type="application/json", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+    exchange = await channel.get_exchange("pulsar", ensure=False)
+    async with asyncio.timeout(_WITHIN_S):
+        begin = time.perf_counter()
+        await exchange.publish(message, routing_key=f"{_PREFIX}_status_update", mandatory=False)
+        while True:
+            async with client.get(f"{server.url}/tasks/{task_id}") as answer:
+                if (await answer.json())["state"] == "INITIALIZING":
+                    return time.perf_counter() - begin
