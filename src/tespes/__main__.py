@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import gc
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,6 +16,8 @@ import uvloop
 from tespes import __version__, app, contracts, demo, errors, logging, settings, show, store
 from tespes.flow import audit
 from tespes.settings import Settings
+
+_OWNER_ONLY = 0o077  # the log has tasks' environments in it, and the state directory has keys
 
 Command = Callable[[argparse.Namespace], Awaitable[int]]
 
@@ -40,8 +43,17 @@ async def _run(command: Command, given: argparse.Namespace) -> int:
     """The command, until it is done or somebody ends it (SIGINT, SIGTERM)."""
     work = asyncio.ensure_future(command(given))
     loop = asyncio.get_running_loop()
+    stopping = False
+
+    def stop() -> None:
+        """Once: what is being ended must not be cut short by impatience."""
+        nonlocal stopping
+        if not stopping:
+            stopping = True
+            work.cancel()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, work.cancel)
+        loop.add_signal_handler(number, stop)
     try:
         return await work
     except asyncio.CancelledError:
@@ -59,6 +71,7 @@ def _first(group: BaseExceptionGroup[errors.TespesError]) -> BaseException:
 
 
 async def _serve(given: argparse.Namespace) -> int:
+    os.umask(_OWNER_ONLY)
     chosen = _settings(given)
     logging.configure(chosen.log.format, chosen.log.level)
     async with app.service(chosen) as service:
@@ -75,6 +88,7 @@ def _spare_the_collector() -> None:
 
 
 async def _demo(given: argparse.Namespace) -> int:
+    os.umask(_OWNER_ONLY)
     plan = demo.Plan(
         state_dir=given.state_dir,
         pulsar_main=given.pulsar_main,

@@ -23,6 +23,7 @@ from tespes.flow.listen import Listener
 from tespes.flow.project import Projector
 from tespes.flow.read import TaskReader
 from tespes.flow.watch import Watch
+from tespes.local import files
 from tespes.local.rabbitmq import PrivateRabbitMQ, listens
 from tespes.projections import TASK_VIEW
 from tespes.pulsar import amqp
@@ -196,12 +197,16 @@ def _key(settings: Settings) -> bytes:
     if settings.runner.key is not None:
         return settings.runner.key.get_secret_value().encode()
     path = settings.state_dir / "runner.key"
-    if not path.exists():
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(_KEY_BYTES))
-    return path.read_bytes()
+    try:
+        if not path.exists():
+            files.make_private_directory(settings.state_dir)
+            files.write_private(path, secrets.token_hex(_KEY_BYTES))
+        key = path.read_bytes()
+    except OSError as error:
+        raise errors.SetupError(f"the state directory {settings.state_dir} cannot be used: {error}") from error
+    if len(key) < _KEY_BYTES:
+        raise errors.SetupError(f"{path} is damaged: remove it; the attempts that run now will be turned away")
+    return key
 
 
 def _storages(settings: Settings) -> tuple[str, ...]:

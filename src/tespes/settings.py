@@ -5,6 +5,7 @@ it, environment variables `TESPES_<SECTION>__<KEY>`, options of the command line
 """
 
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 
 import dynaconf
 from dynaconf.utils import inspect
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from tespes import __version__, errors, pulsar, storage, store
 from tespes.storage import ftp
@@ -21,9 +22,12 @@ from tespes.tes.service import Service
 
 PREFIX = "TESPES"
 SWITCHER = "TESPES_ENV"
+_SWITCH = "env"
 ENVIRONMENT = "development"
+_SECRET = frozenset({"password", "url", "broker_url", "mongodb_uri", "key"})
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
+Secret = Annotated[SecretStr, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)]
 Seconds = Annotated[float, Field(gt=0)]
 Role = Literal["api", "dispatch", "listen", "project"]
 ROLES: tuple[Role, ...] = ("api", "dispatch", "listen", "project")
@@ -45,14 +49,14 @@ class Http(_Section):
 class StoreSection(_Section):
     """Without `mongodb_uri`, the store is SQLite in the state directory."""
 
-    mongodb_uri: SecretStr | None = None
+    mongodb_uri: Secret | None = None
     mongodb_database: str = "tespes"
 
 
 class RabbitMQ(_Section):
     """Without `url`: the RabbitMQ at 127.0.0.1:5672 if one is there, else a private one that TESPES starts."""
 
-    url: SecretStr | None = None
+    url: Secret | None = None
 
 
 class Log(_Section):
@@ -82,7 +86,7 @@ class Docker(_Section):
 class Pulsar(_Section):
     """A Pulsar. `broker_url`: of the RabbitMQ it listens to, if that is not `rabbitmq.url`."""
 
-    broker_url: SecretStr | None = None
+    broker_url: Secret | None = None
     manager: str = "_default_"
     key_prefix: str | None = None
     slots: Annotated[int, Field(ge=1)] = 8
@@ -94,7 +98,7 @@ class FtpLogin(_Section):
     """Who TESPES is on an FTP server."""
 
     user: str
-    password: SecretStr
+    password: Secret
 
 
 class Storage(_Section):
@@ -107,7 +111,7 @@ class Storage(_Section):
 class Runner(_Section):
     """How runners on the nodes behave. `key`: what attempts' tokens are derived from; the same in all processes."""
 
-    key: SecretStr | None = None
+    key: Annotated[Secret, Field(min_length=32)] | None = None
     claim_timeout_s: Seconds = 60.0
     report_patience_s: Seconds = 120.0
     heartbeat_s: Seconds = 10.0
@@ -166,9 +170,10 @@ def load(path: Path | None, overrides: Mapping[str, Any]) -> Settings:
     if path is not None and not path.is_file():
         raise errors.SetupError(f"the settings file {path} does not exist")
     main = path or Path("settings.toml")
+    _check_environment(main)
     merged = _merge([main, main.with_name(".secrets.toml")])
     values = _lowered(merged.as_dict())
-    for name in [name for name in values if name.startswith("test_")]:
+    for name in [name for name in values if name.startswith("test_") or name == _SWITCH]:
         del values[name]  # variables such as TESPES_TEST_MONGODB_URI are for the tests
     try:
         return Settings.model_validate(_overlaid(values, overrides))
@@ -248,6 +253,20 @@ def _merge(files: list[Path]) -> dynaconf.Dynaconf:
     return merged
 
 
+def _check_environment(main: Path) -> None:
+    """A name that is asked for and has no section is a mistake, most likely a misspelt one."""
+    chosen = os.environ.get(SWITCHER)
+    if not chosen or not main.is_file():
+        return
+    try:
+        sections = tomllib.loads(main.read_text())
+    except (OSError, ValueError) as error:
+        raise errors.SetupError(f"the settings in {main} cannot be read: {error}") from error
+    if chosen.lower() not in {name.lower() for name in sections}:
+        known = ", ".join(sections) or "no section at all"
+        raise errors.SetupError(f"{SWITCHER} names {chosen}, which {main} has no section for; it has {known}")
+
+
 def _lowered(value: Any) -> Any:
     """Keys as the models have them: variables of the environment come in capitals."""
     if isinstance(value, dict):
@@ -264,19 +283,31 @@ def _overlaid(values: Any, over: Mapping[str, Any]) -> Any:
 
 def _explained(error: ValidationError, merged: dynaconf.Dynaconf, main: Path) -> str:
     first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
+    where = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
-        expected = "there is no such setting"
+        said = "there is no such setting"
+    elif first["type"] == "missing":
+        said = "it is missing"
     else:
-        expected = f"found {first['input']!r}: {first['msg']}" if first["type"] != "missing" else "it is missing"
-    return f"the setting {key} ({_source(merged, first['loc'], main)}): {expected}"
+        said = f"{_found(where, first['input'])}{first['msg']}"
+    return f"the setting {'.'.join(where)} ({_source(merged, where, main)}): {said}"
 
 
-def _source(merged: dynaconf.Dynaconf, where: tuple[int | str, ...], main: Path) -> str:
+def _found(where: list[str], value: Any) -> str:
+    """The wrong value, unless it could be a secret: those, and whole sections, are never shown."""
+    plain = isinstance(value, str | int | float) and len(where) > 1 and not _SECRET & set(where)
+    return f"found {value!r}: " if plain else ""
+
+
+def _source(merged: dynaconf.Dynaconf, where: list[str], main: Path) -> str:
     """Which file or variable a wrong value comes from."""
-    variable = f"{PREFIX}_{'__'.join(str(part) for part in where)}".upper()
-    if variable in os.environ:
-        return f"environment variable {variable}"
-    history = inspect.get_history(merged, key=str(where[0]))
+    for length in range(len(where), 0, -1):
+        variable = f"{PREFIX}_{'__'.join(where[:length])}".upper()
+        if variable in os.environ:
+            return f"environment variable {variable}"
+    try:
+        history = inspect.get_history(merged, key=where[0])
+    except inspect.KeyNotFoundError:
+        return "command line"
     named = [str(each["identifier"]) for each in history if Path(str(each["identifier"])).suffix == ".toml"]
     return named[-1] if named else str(main)

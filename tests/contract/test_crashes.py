@@ -23,7 +23,7 @@ from tespes import errors, events
 from tespes.events import Commit, Entry, Meta
 from tespes.local.mongodb import LocalMongoDB
 from tespes.projections import TASK_VIEW, Document
-from tespes.store import Options, Store, mongodb, sqlite
+from tespes.store import Options, Store, appender, mongodb, sqlite
 from tespes.store.promise import OutcomeUnknown
 
 META = Meta(at=g.at(0), actor="tests", owner="anonymous")
@@ -35,15 +35,9 @@ def commit(stream: str, version: int = 1, size_bytes: int = 10) -> Commit:
     return events.commit(str(uuid.uuid4()), stream, version, [events.TaskDeferred(reason="x" * size_bytes)], META)
 
 
-async def insist(store: Store, stream: str, commits: int) -> list[str]:
-    """Append one commit after the other, each until it is acknowledged; their ids."""
-    acknowledged: list[str] = []
-    for version in range(1, commits + 1):
-        wanted = commit(stream, version)
-        while len(acknowledged) < version:
-            with contextlib.suppress(errors.StoreUnavailable):
-                acknowledged.append((await store.log.append(wanted)).commit.id)
-    return acknowledged
+async def append(store: Store, stream: str, commits: int) -> list[str]:
+    """Append one commit after the other; their ids."""
+    return [(await store.log.append(commit(stream, version))).commit.id for version in range(1, commits + 1)]
 
 
 def check(place: Place, acknowledged: Sequence[str]) -> None:
@@ -83,7 +77,7 @@ async def test_a_writer_that_is_killed_leaves_every_acknowledged_commit(place: P
         acknowledged += [line.decode().strip() for line in said if line.endswith(b"\n")]
         check(place, acknowledged)
     async with place.open() as opened:
-        acknowledged += await insist(opened, "after", 3)
+        acknowledged += await append(opened, "after", 3)
     check(place, acknowledged)
 
 
@@ -105,7 +99,7 @@ class TestMongoDB:
         """Both append at the same time: positions stay without holes, the chain verifies, everything is there."""
         async with place.open() as one, place.open() as other:
             acknowledged = await asyncio.gather(
-                *(insist(store, f"{name}{n}", 10) for n in range(8) for name, store in (("one", one), ("other", other)))
+                *(append(store, f"{name}{n}", 10) for n in range(8) for name, store in (("one", one), ("other", other)))
             )
         check(place, [commit_id for ids in acknowledged for commit_id in ids])
         assert len(place.stored()) == 160
@@ -150,12 +144,15 @@ class TestMongoDB:
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     @pytest.mark.usefixtures("forgotten_sockets")
     async def test_a_server_that_is_killed_loses_nothing_acknowledged(self, tmp_path: Path) -> None:
-        """The outcome of a write is unknown: it is found out. Every acknowledged commit is there exactly once."""
+        """The outcome of a write is unknown: it is found out, and every commit is there exactly once.
+
+        Whoever appends notices nothing but the time that it takes.
+        """
         program = Path(sys.executable).with_name("secantusd-py")
         async with LocalMongoDB(tmp_path / "server", program=program) as server:
             place = stores.in_mongodb(MongoDB(server.uri, server), tmp_path)
             async with place.open() as opened:
-                writers = [asyncio.ensure_future(insist(opened, f"s{n}", 60)) for n in range(8)]
+                writers = [asyncio.ensure_future(append(opened, f"s{n}", 60)) for n in range(8)]
                 for _ in range(2):
                     await asyncio.sleep(0.1)
                     await server.kill()
@@ -163,6 +160,29 @@ class TestMongoDB:
                 acknowledged = await asyncio.gather(*writers)
             check(place, [commit_id for ids in acknowledged for commit_id in ids])
             assert len(place.stored()) == 8 * 60
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    @pytest.mark.usefixtures("forgotten_sockets")
+    async def test_stopping_without_a_server_leaves_nobody_waiting(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """TESPES stops while the server is away: soon, and everybody who waits for an append gets an answer."""
+        monkeypatch.setattr(appender, "_LAST_WRITE_S", 0.2)
+        program = Path(sys.executable).with_name("secantusd-py")
+        async with LocalMongoDB(tmp_path / "server", program=program) as server:
+            place = stores.in_mongodb(MongoDB(f"{server.uri}&serverSelectionTimeoutMS=300", server), tmp_path)
+            async with place.open() as opened:
+                await opened.log.append(commit("s"))
+                await server.kill()
+                calls = [asyncio.ensure_future(opened.log.append(commit(f"t{n}"))) for n in range(5)]
+                await asyncio.sleep(0.1)
+                calls.append(asyncio.ensure_future(opened.log.append(commit("u"))))
+                await asyncio.sleep(0)
+            async with asyncio.timeout(5):
+                answers = await asyncio.gather(*calls, return_exceptions=True)
+            assert {type(answer) for answer in answers} == {errors.StoreUnavailable}
+            with pytest.raises(errors.StoreUnavailable):
+                await opened.log.append(commit("v"))
 
     async def test_what_the_server_refuses_is_not_in_the_log(self, place: Place) -> None:
         """An error that is no conflict: StoreUnavailable for what is not in the log, an entry for what is; then on."""

@@ -133,6 +133,34 @@ def test_a_job_that_was_canceled_unclaimed_is_killed_once() -> None:
     assert step(canceled, contact(killed=1, last_s=3), 4) == Rest()
 
 
+LOST = g.over(Outcome.LOST, "lost: it may still run")
+
+
+@pytest.mark.parametrize("begun", [SENT, AT_PULSAR, RUNNING], ids=["sent", "received", "running"])
+def test_a_lost_job_is_killed_before_the_next_is_sent(begun: tuple[events.Event, ...]) -> None:
+    """Law 7: Pulsar may still hold a lost job. One kill, whatever the pause; then the pause, then a place."""
+    history = (*begun, LOST)
+    lost_s = len(history) - 1
+    assert step(history, UNHEARD, lost_s) == Kill(ATTEMPT)
+    assert step(history, contact(killed=1, last_s=lost_s), lost_s + 1) == WaitUntil(at(lost_s + 2))
+    assert step(history, contact(killed=1, last_s=lost_s), lost_s + 2) == Place()
+
+
+def test_a_lost_job_is_killed_once_when_the_task_is_over() -> None:
+    """It may run, and nobody wants it any more."""
+    over = (*RUNNING, LOST, events.TaskSystemFailed(reason="lost"))
+    assert step(over, UNHEARD, 9) == Kill(ATTEMPT)
+    assert step(over, contact(killed=1, last_s=9), 10) == Rest()
+
+
+@pytest.mark.parametrize("set_back_s", [0, 60, 3600, 10**6])
+def test_a_clock_that_was_set_back_keeps_no_task_waiting(set_back_s: int) -> None:
+    """A new task is placed at once; a pause is never longer than a minute."""
+    assert step((g.created(),), UNHEARD, -set_back_s) == Place()
+    between = step((g.created(), *g.tried(1)), UNHEARD, 3 - set_back_s)
+    assert between == Place() if set_back_s >= 60 else between == WaitUntil(at(4))
+
+
 @pytest.mark.parametrize(
     "history",
     [
@@ -161,3 +189,15 @@ def test_what_lives_is_never_left_alone(history: tuple[events.Event, ...]) -> No
         assert not isinstance(then, WaitUntil | Rest)
     else:
         assert not isinstance(first, Rest)
+
+
+def test_a_kill_is_repeated_for_ever() -> None:
+    """Its pause has an end: a Pulsar that was down for a month is still asked to kill."""
+    contact = Contact(at(1), at(1), killed=100_000, last_at=at(2))
+    assert isinstance(step((*RUNNING, ASKED), contact, 4000), Kill)
+
+
+def test_a_clock_that_is_set_back_keeps_no_task_waiting() -> None:
+    """A new task waits for nothing; a back-off is never longer than it can be."""
+    assert step((g.created(),), UNHEARD, -3600) == Place()
+    assert step((*RUNNING, g.over(Outcome.SYSTEM_FAILED, "why")), UNHEARD, -3600) == Place()

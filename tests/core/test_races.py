@@ -20,6 +20,7 @@ CANCELED, COMPLETED = events.TaskCanceled(), events.TaskCompleted()
 CANCELING = (*RUNNING, ASKED)
 FINISHED = (*RUNNING, g.ended(), g.over(Outcome.SUCCEEDED), COMPLETED)
 LOST = "Pulsar site-a lost the job"
+LOST_WHILE_IT_RAN = f"{LOST}, while executor 0 ran: it may still run"
 
 
 def failed(reason: str) -> events.TaskSystemFailed:
@@ -321,7 +322,8 @@ class TestCanceling:
     )
     def test_a_job_that_is_over_confirms_the_cancel(self, said: PulsarStatus, outcome: Outcome) -> None:
         """Confirmed dead: CANCELED."""
-        reason = "Pulsar said so, while it was being canceled"
+        risk = ": it may still run" if outcome is Outcome.LOST else ""
+        reason = f"Pulsar said so, while it was being canceled{risk}"
         given(*CANCELING).when(g.status(said)).then(g.over(outcome, reason), CANCELED)
 
     def test_a_lost_job_whose_runner_lives_is_not_dead(self) -> None:
@@ -390,7 +392,7 @@ class TestDying:
 
     def test_a_lost_job_whose_runner_is_silent_is_over(self) -> None:
         """`lost` and silence: nobody can say what became of it."""
-        reason = f"{LOST}, while executor 0 ran"
+        reason = f"{LOST}, while executor 0 ran: it may still run"
         given(*RUNNING).when(g.status(PulsarStatus.LOST, LOST)).then(g.over(Outcome.LOST, reason), failed(reason))
 
     def test_an_orphan_that_falls_silent_is_given_up(self) -> None:
@@ -455,7 +457,7 @@ class TestTryingAgain:
 
     @pytest.mark.parametrize(
         ("command", "reason"),
-        [(g.status(PulsarStatus.LOST, LOST), f"{LOST}, while executor 0 ran"), (g.give_up(1, LOST), LOST)],
+        [(g.status(PulsarStatus.LOST, LOST), f"{LOST}, while executor 0 ran: it may still run"), (g.give_up(1, LOST), LOST)],
     )
     def test_a_preemptible_task_that_is_lost_is_tried_again(self, command: task.Command, reason: str) -> None:
         """Its user said that it may be."""
@@ -465,7 +467,7 @@ class TestTryingAgain:
         """PREEMPTED."""
         last = ATTEMPTS_MAX
         history = (g.created(preemptible=True), *g.tried(2), g.scheduled(last), g.claimed(last), g.started(0, last))
-        reason = f"{LOST}, while executor 0 ran"
+        reason = f"{LOST}, while executor 0 ran: it may still run"
         given(*history).when(g.status(PulsarStatus.LOST, LOST, attempt=last)).then(
             g.over(Outcome.LOST, reason, last), events.TaskPreempted(reason=reason)
         )

@@ -1,7 +1,6 @@
 """What runners call: claim, reports and result, and the transfer of files that TESPES holds the credentials for."""
 
 from collections.abc import AsyncIterator
-from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 
 from aiohttp import web
@@ -41,7 +40,7 @@ class Started(_Body):
 
     report: Literal["executor_started"]
     executor: Annotated[int, Field(ge=0)]
-    at: datetime
+    at: result.Clock
 
 
 class Ended(result.Ended):
@@ -73,8 +72,8 @@ class RunnerRoutes:
         app.router.add_post("/runner/{job}/claim", self.claim)
         app.router.add_post("/runner/{job}/reports", self.report)
         app.router.add_post("/runner/{job}/result", self.result)
-        app.router.add_get(r"/transfer/{job}/inputs/{index:\d+}", self.fetch)
-        app.router.add_put(r"/transfer/{job}/outputs/{index:\d+}", self.store)
+        app.router.add_get(r"/transfer/{job}/inputs/{index:\d{1,9}}", self.fetch, allow_head=False)
+        app.router.add_put(r"/transfer/{job}/outputs/{index:\d{1,9}}", self.store)
 
     async def claim(self, request: web.Request) -> web.Response:
         """The start gate: the plan, or 410."""
@@ -117,7 +116,7 @@ class RunnerRoutes:
                 if not response.prepared:
                     return from_error(error)
                 _break(request)
-                raise
+                raise ConnectionResetError(str(error)) from error
         if not response.prepared:
             await response.prepare(request)
         await response.write_eof()

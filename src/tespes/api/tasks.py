@@ -20,6 +20,7 @@ from tespes.tes import pages
 PREFIXES = ("/ga4gh/tes/v1", "/v1", "")
 ANONYMOUS = "anonymous"
 _NUL = b"\\u0000"
+_DIGITS_MAX = 9
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -119,7 +120,7 @@ def _page_size(query: Mapping[str, str]) -> int:
     found = query.get("page_size")
     if not found:
         return pages.PAGE_SIZE_DEFAULT
-    if not found.isascii() or not found.isdecimal() or not 1 <= int(found) <= pages.PAGE_SIZE_MAX:
+    if not found.isascii() or not found.isdecimal() or len(found) > _DIGITS_MAX or not 1 <= int(found) <= pages.PAGE_SIZE_MAX:
         raise errors.BadRequest("page_size", found, f"a whole number from 1 to {pages.PAGE_SIZE_MAX} is expected")
     return int(found)
 

@@ -155,6 +155,7 @@ class AttemptEnded:
     :param reason: in words; None only for `succeeded`
     :param inputs: and `outputs`: what was fetched and what was stored
     :param notes: what the runner had to say beside that
+    :param kept: `inputs` or `outputs`, if there were too many: a JSON array of what would stand there
     """
 
     attempt: int
@@ -163,6 +164,7 @@ class AttemptEnded:
     inputs: tuple[File, ...] = ()
     outputs: tuple[File, ...] = ()
     notes: tuple[str, ...] = ()
+    kept: tuple[Kept, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

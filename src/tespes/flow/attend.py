@@ -19,7 +19,12 @@ from tespes.pulsar import plan as plans
 from tespes.storage import Storage, shown
 from tespes.store import Blobs
 from tespes.task import commands
-from tespes.task.state import Claimed
+from tespes.task.state import Claimed, Ended
+
+_MANY_EXECUTORS = 50  # with more, a result's tails would not fit one commit
+_NOTES = 100
+_NOTE_CHARACTERS = 2000
+_REASON_CHARACTERS = 10_000
 
 
 class Results:
@@ -31,22 +36,29 @@ class Results:
 
     async def record(self, named: Job, known: KnownTask, said: result.Result, by: By) -> None:
         """Write down what the runner said at its end; what contradicts the task's declaration is left out."""
-        executors = [await self.ended(named, each) for each in said.executors]
+        over = isinstance(known.state, Ended)  # then nothing of it will be kept
+        executors = () if over else said.executors
+        inline_bytes = texts.INLINE_BYTES if len(executors) <= _MANY_EXECUTORS else 0
+        inputs, inputs_kept = await texts.keep_files(self._blobs, "inputs", _files(said.inputs, known.submitted.inputs or ()))
+        outputs, outputs_kept = await texts.keep_files(
+            self._blobs, "outputs", _files(said.outputs, known.submitted.outputs or ())
+        )
         told = commands.Result(
             attempt=named.attempt,
             run_id=said.run_id,
             outcome=_outcome(said, len(known.submitted.executors)),
-            reason=said.reason,
+            reason=said.reason[:_REASON_CHARACTERS] if said.reason else None,
             phase=said.phase,
             retryable=said.retryable,
-            executors=tuple(executors),
-            inputs=_files(said.inputs, known.submitted.inputs or ()),
-            outputs=_files(said.outputs, known.submitted.outputs or ()),
-            notes=said.notes,
+            executors=tuple([await self.ended(named, each, inline_bytes) for each in executors]),
+            inputs=inputs,
+            outputs=outputs,
+            notes=tuple(note[:_NOTE_CHARACTERS] for note in said.notes[:_NOTES]),
+            kept=inputs_kept + outputs_kept,
         )
         await self._tasks.execute(named.task_id, commands.ReportResult(result=told), by)
 
-    async def ended(self, named: Job, said: result.Ended) -> events.ExecutorEnded:
+    async def ended(self, named: Job, said: result.Ended, inline_bytes: int = texts.INLINE_BYTES) -> events.ExecutorEnded:
         """An executor's end as an event, its long tails kept elsewhere."""
         ended = events.ExecutorEnded(
             attempt=named.attempt,
@@ -57,7 +69,7 @@ class Results:
             stdout=said.stdout,
             stderr=said.stderr,
         )
-        return await texts.keep_tails(self._blobs, ended)
+        return await texts.keep_tails(self._blobs, ended, inline_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +102,7 @@ class Attendant:
         :raises errors.Unauthorized: the token is not that attempt's
         """
         named = job(job_id)
-        if named is None or not hmac.compare_digest(token.encode(), jobs.token(self.key, job_id).encode()):
+        if named is None or not hmac.compare_digest(token.encode(errors="replace"), jobs.token(self.key, job_id).encode()):
             raise errors.Unauthorized("the token does not open this job")
         return Caller(named, run_id)
 
@@ -160,7 +172,13 @@ class Attendant:
         outputs = known.submitted.outputs or ()
         if index >= len(outputs):
             raise errors.NotFound(f"the task has no output {index}")
-        await self.storage.store(outputs[index].url, pieces)
+        await self.storage.store(outputs[index].url, self._while_wanted(caller, pieces))
+
+    async def _while_wanted(self, caller: Caller, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The pieces; at their end the attempt must still be wanted, or the file never gets its name."""
+        async for piece in pieces:
+            yield piece
+        await self._working(caller)
 
     async def _content(self, known: KnownTask, index: int, wanted: tes.Input) -> bytes:
         for kept in known.kept:

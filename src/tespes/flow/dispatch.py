@@ -27,6 +27,7 @@ from tespes.task.state import Attempt, Ended, State, Waiting
 _AT_ONCE = 64
 _AGAIN_S = 1.0
 _EXPLAIN_AFTER_S = 2.0
+_EXPLAIN_AGAIN_S = 60.0
 _CONFIRM_KILL_S = 0.2
 _BY = By("tespes:dispatch")
 _LIVE = tuple(state for state in tes.State if state not in tes.TERMINAL)
@@ -60,7 +61,7 @@ class Dispatch:
         self._busy: set[str] = set()
         self._timers: list[tuple[datetime, str]] = []
         self._woken = asyncio.Event()
-        self._explained: dict[str, str] = {}
+        self._told: dict[str, tuple[str, datetime]] = {}
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -124,9 +125,10 @@ class Dispatch:
         except Exception:  # noqa: BLE001 - the rim: logged, and the task comes back
             _log.exception("a step failed and is tried again", task_id=task_id)
             at = now() + timedelta(seconds=_AGAIN_S)
+        else:
+            self._place_another()
         finally:
             self._busy.discard(task_id)
-            self._place_another()
             self._woken.set()
         if at is not None:
             heapq.heappush(self._timers, (at, task_id))
@@ -160,8 +162,8 @@ class Dispatch:
 
     def _step(self, task_id: str, state: State) -> Step:
         match state:
-            case Waiting():
-                number, since = state.attempts + 1, state.not_before
+            case Waiting(loose=loose):
+                number, since = loose.number if loose else state.attempts + 1, state.not_before
             case Ended():
                 number, since = state.attempts, now()
             case _:
@@ -172,9 +174,10 @@ class Dispatch:
     async def _place(self, task_id: str) -> bool:
         """Whether there was a place. The oldest task that waits goes first: this one only if it is that."""
         pulsar = self._free()
-        if pulsar is None:
+        if pulsar is None or next(iter(self._watch.waiting), task_id) != task_id:
             return False
         self._watch.take(task_id, pulsar)
+        self._place_another()
         runtime = self._means.links[pulsar].site.runtime_kind
         command = commands.ScheduleAttempt(task_id=task_id, pulsar=pulsar, runtime=runtime)
         await self._tasks.execute(task_id, command, _BY)
@@ -215,24 +218,33 @@ class Dispatch:
         return link
 
     async def _explain(self) -> None:
-        """A task that waits says why, as soon as it has waited a moment; once for each reason."""
+        """A task that waits says why, as soon as it has waited a moment; another reason not before a while."""
         while True:
             await asyncio.sleep(_EXPLAIN_AFTER_S)
             self._place_another()
-            due, reason = now() - timedelta(seconds=_EXPLAIN_AFTER_S), self._reason()
-            told = {task_id: why for task_id, why in self._explained.items() if task_id in self._watch.waiting}
-            waiting = [task_id for task_id, since in self._watch.waiting.items() if since <= due]
-            untold = [task_id for task_id in waiting if told.get(task_id) != reason]
+            untold = self._untold(now(), self._reason())
             for start in range(0, len(untold), _AT_ONCE):
                 some = untold[start : start + _AT_ONCE]
-                await asyncio.gather(*(self._defer(task_id, commands.DeferTask(reason=reason)) for task_id in some))
-            self._explained = told | dict.fromkeys(untold, reason)
+                await asyncio.gather(*(self._defer(task_id, reason) for task_id, reason in some))
 
-    async def _defer(self, task_id: str, command: commands.DeferTask) -> None:
+    def _untold(self, at: datetime, reason: str) -> list[tuple[str, str]]:
+        """The waiting tasks that have not said this reason yet."""
+        waiting, told = self._watch.waiting, self._told
+        self._told = {task_id: said for task_id, said in told.items() if task_id in waiting}
+        due, again = at - timedelta(seconds=_EXPLAIN_AFTER_S), at - timedelta(seconds=_EXPLAIN_AGAIN_S)
+        untold = [
+            task_id
+            for task_id, since in waiting.items()
+            if since <= due and (task_id not in told or (told[task_id][0] != reason and told[task_id][1] <= again))
+        ]
+        self._told.update((task_id, (reason, at)) for task_id in untold)
+        return [(task_id, reason) for task_id in untold]
+
+    async def _defer(self, task_id: str, reason: str) -> None:
         try:
             known = await self._tasks.load(task_id)
             if known is not None and isinstance(known.state, Waiting) and known.state.attempts == 0:
-                await self._tasks.execute(task_id, command, _BY)
+                await self._tasks.execute(task_id, commands.DeferTask(reason=reason), _BY)
         except errors.Unavailable as error:
             _log.warning("a reason could not be written down", task_id=task_id, reason=str(error))
 

@@ -1,8 +1,10 @@
 """Commands on tasks: load, decide, append; when somebody else was first, again."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -55,6 +57,7 @@ class Tasks:
         self._log = log
         self._clock = clock
         self._folds: Folds[KnownTask] = Folds(log, _step)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def load(self, task_id: str) -> KnownTask | None:
         """The task as it is now; None if there is none."""
@@ -82,8 +85,12 @@ class Tasks:
         :raises errors.AttemptGone: see `task.decide`
         :raises errors.StoreUnavailable: nothing was done
         """
-        if (done := await self._at_once(task_id, command, by)) is not None:
-            return done
+        async with self._turns.setdefault(task_id, asyncio.Lock()):
+            if (done := await self._at_once(task_id, command, by)) is not None:
+                return done
+            return await self._in_turn(task_id, command, by)
+
+    async def _in_turn(self, task_id: str, command: task.Command, by: By) -> KnownTask:
         for _ in range(_TRIES):
             fold = await self._folds.load(task_id)
             if fold is None:
@@ -117,7 +124,7 @@ class Tasks:
         recorded = [Recorded(event, stream.id, version + index, entry.position, meta) for index, event in enumerate(decision)]
         names = " ".join(type(event).__name__ for event in decision)
         _log.info("appended", events=names, task_id=stream.id, position=entry.position)
-        return self._folds.advance(stream.fold, recorded).value
+        return self._folds.advance(stream.fold, entry, recorded).value
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+_DIGITS_MAX = 9
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -19,6 +21,6 @@ class Job:
 def job(job_id: str) -> Job | None:
     """The attempt that a job id names; None if it is none of ours."""
     task_id, dash, attempt = job_id.rpartition("-")
-    if not dash or not task_id or not attempt.isascii() or not attempt.isdecimal():
+    if not dash or not task_id or not attempt.isascii() or not attempt.isdecimal() or len(attempt) > _DIGITS_MAX:
         return None
     return Job(task_id, int(attempt))

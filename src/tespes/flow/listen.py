@@ -12,7 +12,7 @@ from tespes.flow.jobs import Job, job
 from tespes.flow.watch import Watch
 from tespes.pulsar import Link, result, wire
 from tespes.task import commands
-from tespes.task.state import Ended
+from tespes.task.state import Canceling, Claimed, Ended, State, Waiting
 
 _AGAIN_S = (0.1, 5.0)
 _SIGNALS = 128
@@ -91,29 +91,60 @@ class Listener:
         return named, known
 
     async def _sign_of_life(self, named: Job, known: KnownTask) -> None:
-        if isinstance(known.state, Ended):
+        if _attempt(known.state) != named.attempt:
             return
         self._watch.heard(named.task_id, named.attempt, now(), runner=False)
         await self._tasks.execute(named.task_id, commands.RecordReceipt(attempt=named.attempt), self._by)
 
     async def _final(self, named: Job, known: KnownTask, message: wire.Status) -> None:
-        """The runner's own words count if there are any; else Pulsar's."""
+        """The words of the runner that claimed count if there are any; else Pulsar's."""
         said = result.read(message.last_line)
         if said is None or said.job_id != named.id:
-            await self._tasks.execute(named.task_id, self._status_of(named, message), self._by)
-        elif said.outcome != "superseded":
-            await self._results.record(named, known, said, self._by)
+            await self._tasks.execute(named.task_id, self._status_of(named, message, message.status), self._by)
+        elif _is_anothers(said, known.state):
+            await self._superseded(named, known, message)
+        else:
+            await self._record(named, known, said, message)
 
-    def _status_of(self, named: Job, message: wire.Status) -> commands.RecordStatus:
+    async def _superseded(self, named: Job, known: KnownTask, message: wire.Status) -> None:
+        """A node that starts a job twice ends with a runner that was turned away: what became of the first is unknown."""
+        if not isinstance(known.state, Ended):
+            await self._tasks.execute(named.task_id, self._status_of(named, message, "lost"), self._by)
+
+    async def _record(self, named: Job, known: KnownTask, said: result.Result, message: wire.Status) -> None:
+        """What cannot be written down must not leave the task running for ever: the job is over in any case."""
+        try:
+            await self._results.record(named, known, said, self._by)
+        except errors.Unavailable:
+            raise
+        except Exception as error:
+            status = self._status_of(named, message, message.status, f"result unreadable: {error}")
+            await self._tasks.execute(named.task_id, status, self._by)
+            raise
+
+    def _status_of(self, named: Job, message: wire.Status, status: str, reason: str | None = None) -> commands.RecordStatus:
         at = now()
         # Without any heartbeat since this process began, `since` makes the runner as old as the watch.
         heard = self._watch.runner_at(named.task_id, named.attempt, at - self._silence)
         return commands.RecordStatus(
             attempt=named.attempt,
-            status=commands.PulsarStatus(message.status),
-            reason=_reason(self._name, message),
+            status=commands.PulsarStatus(status),
+            reason=reason or _reason(self._name, message),
             runner_alive=at - heard < self._silence,
         )
+
+
+def _attempt(state: State) -> int | None:
+    """The number of the attempt that is under way, if one is."""
+    return None if isinstance(state, Waiting | Ended) else state.attempt.number
+
+
+def _is_anothers(said: result.Result, state: State) -> bool:
+    """Whether the result is of a run that was turned away, or never claimed."""
+    if said.outcome == "superseded":
+        return True
+    claimed = state.claimed if isinstance(state, Canceling) else state
+    return isinstance(claimed, Claimed) and claimed.run_id != said.run_id
 
 
 def _reason(pulsar: str, message: wire.Status) -> str:

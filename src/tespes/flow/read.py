@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from tespes import errors, tes
 from tespes.flow.streams import Folds
 from tespes.projections import TASK_VIEW, Document, TaskView
+from tespes.projections.task_view import output_log
 from tespes.store import Blobs, Documents, Log
 
 
@@ -39,20 +42,27 @@ class TaskReader:
         return [await self._shown(each, view) for each in found[:limit]], more
 
     async def _shown(self, document: TaskView | Document, view: tes.View) -> Document:
+        """The view, with what it shows of the texts and lists that live in blobs."""
         shown = tes.show(document["task"], view)
-        if view is tes.View.FULL and document["kept"]:
-            for kept in document["kept"]:
+        for kept in document["kept"]:
+            is_list = kept["place"].endswith(".outputs")
+            if view is tes.View.FULL or (is_list and view is tes.View.BASIC):
                 content = await self._blobs.get(kept["sha256"])
-                shown = _with_text(shown, kept["place"].split("."), content.decode())
+                found = _output_logs(content) if is_list else content.decode()
+                shown = _with(shown, kept["place"].split("."), found)
         return shown
 
 
-def _with_text(value: Any, place: list[str], text: str) -> Any:
-    """The value with the text at that place; nothing is changed in the original."""
+def _output_logs(content: bytes) -> list[dict[str, str]]:
+    return [output_log(file["path"], file["url"], file["size_bytes"]) for file in orjson.loads(content)]
+
+
+def _with(value: Any, place: list[str], found: Any) -> Any:
+    """The value with what was found at that place; nothing is changed in the original."""
     if not place:
-        return text
+        return found
     name, rest = place[0], place[1:]
     if isinstance(value, list):
         index = int(name)
-        return [*value[:index], _with_text(value[index], rest, text), *value[index + 1 :]]
-    return {**value, name: _with_text(value.get(name), rest, text)}
+        return [*value[:index], _with(value[index], rest, found), *value[index + 1 :]]
+    return {**value, name: _with(value.get(name), rest, found)}

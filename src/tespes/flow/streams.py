@@ -14,7 +14,8 @@ from tespes.events import Entry, Recorded
 from tespes.store import Log
 
 Value = TypeVar("Value")
-KEPT = 8192
+KEPT_BYTES = 24 * 2**20  # of events as they are stored; folded they weigh several times as much
+_FOLD_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,13 @@ class Fold(Generic[Value]):
     """A stream, folded.
 
     :param newest: the first version of the last commit in it; :param version: of the last event in it
+    :param size_bytes: of its events as they are stored
     """
 
     value: Value
     newest: int
     version: int
+    size_bytes: int
 
 
 class Folds(Generic[Value]):
@@ -35,10 +38,11 @@ class Folds(Generic[Value]):
     :param step: what an event makes of a value; it gets None before the first event
     """
 
-    def __init__(self, log: Log, step: Callable[[Value | None, Recorded], Value | None], kept: int = KEPT) -> None:
+    def __init__(self, log: Log, step: Callable[[Value | None, Recorded], Value | None], kept_bytes: int = KEPT_BYTES) -> None:
         self._log = log
         self._step = step
-        self._kept = kept
+        self._kept_bytes = kept_bytes
+        self._bytes = 0
         self._folds: OrderedDict[str, Fold[Value]] = OrderedDict()
 
     async def load(self, stream: str) -> Fold[Value] | None:
@@ -57,28 +61,31 @@ class Folds(Generic[Value]):
         """The stream as it was when it was last looked at here, if it is kept: perhaps not as it is now."""
         return self._folds.get(stream)
 
-    def advance(self, known: Fold[Value] | None, commit: Sequence[Recorded]) -> Fold[Value]:
-        """The fold after a commit that follows `known`."""
+    def advance(self, known: Fold[Value] | None, entry: Entry, events_in_it: Sequence[Recorded]) -> Fold[Value]:
+        """The fold after an entry that follows `known`."""
         value = known.value if known else None
-        for recorded in commit:
+        for recorded in events_in_it:
             value = self._step(value, recorded)
+        stream, commit = entry.commit.stream, entry.commit
         if value is None:
-            raise errors.CorruptLog(f"the stream {commit[0].stream} does not begin with what begins it")
-        fold = Fold(value, commit[0].version, commit[-1].version)
-        self._keep(commit[0].stream, fold)
+            raise errors.CorruptLog(f"the stream {stream} does not begin with what begins it")
+        size_bytes = commit.size_bytes + (known.size_bytes if known else _FOLD_BYTES)
+        fold = Fold(value, commit.version, entry.last_version, size_bytes)
+        self._keep(stream, fold)
         return fold
 
     def _after(self, entries: Sequence[Entry], known: Fold[Value] | None) -> Fold[Value] | None:
         for entry in entries:
-            known = self.advance(known, list(events.recorded(entry)))
+            known = self.advance(known, entry, list(events.recorded(entry)))
         return known
 
     def _keep(self, stream: str, fold: Fold[Value]) -> None:
-        """Unless a newer one is kept."""
+        """Unless a newer one is kept. Those not used for the longest time go first."""
         present = self._folds.get(stream)
         if present is not None and present.version >= fold.version:
             return
+        self._bytes += fold.size_bytes - (present.size_bytes if present else 0)
         self._folds[stream] = fold
         self._folds.move_to_end(stream)
-        if len(self._folds) > self._kept:
-            self._folds.popitem(last=False)
+        while self._bytes > self._kept_bytes and len(self._folds) > 1:
+            self._bytes -= self._folds.popitem(last=False)[1].size_bytes

@@ -1,12 +1,15 @@
-"""Texts too long for an event are kept as blobs, written before the event that names them."""
+"""Texts and lists too long for an event are kept as blobs, written before the event that names them."""
 
 import hashlib
-from dataclasses import replace
+from dataclasses import asdict, replace
+
+import orjson
 
 from tespes import events, tes
 from tespes.store import Blobs
 
 INLINE_BYTES = 4096
+INLINE_FILES = 500
 
 
 async def keep_contents(blobs: Blobs, task: tes.Task) -> tuple[tes.Task, tuple[events.Kept, ...]]:
@@ -20,19 +23,29 @@ async def keep_contents(blobs: Blobs, task: tes.Task) -> tuple[tes.Task, tuple[e
     return (task.model_copy(update={"inputs": tuple(inputs)}), tuple(kept)) if kept else (task, ())
 
 
-async def keep_tails(blobs: Blobs, ended: events.ExecutorEnded) -> events.ExecutorEnded:
+async def keep_files(
+    blobs: Blobs, place: str, files: tuple[events.File, ...]
+) -> tuple[tuple[events.File, ...], tuple[events.Kept, ...]]:
+    """The list, or where it is kept if it is too long."""
+    if len(files) <= INLINE_FILES:
+        return files, ()
+    whole = orjson.dumps([asdict(file) for file in files]).decode()
+    return (), (await _keep(blobs, place, whole),)
+
+
+async def keep_tails(blobs: Blobs, ended: events.ExecutorEnded, inline_bytes: int = INLINE_BYTES) -> events.ExecutorEnded:
     """The event without the tails that are too long, and where those are kept."""
-    if _is_long(ended.stdout):
+    if _is_long(ended.stdout, inline_bytes):
         kept = await _keep(blobs, "stdout", ended.stdout)
         ended = replace(ended, stdout="", kept=(*ended.kept, kept))
-    if _is_long(ended.stderr):
+    if _is_long(ended.stderr, inline_bytes):
         kept = await _keep(blobs, "stderr", ended.stderr)
         ended = replace(ended, stderr="", kept=(*ended.kept, kept))
     return ended
 
 
-def _is_long(text: str) -> bool:
-    return len(text) > INLINE_BYTES or len(text.encode()) > INLINE_BYTES
+def _is_long(text: str, inline_bytes: int = INLINE_BYTES) -> bool:
+    return len(text) > inline_bytes or len(text.encode()) > inline_bytes
 
 
 async def _keep(blobs: Blobs, place: str, text: str) -> events.Kept:

@@ -36,6 +36,8 @@ class Watch:
 
     def heard(self, task_id: str, attempt: int, at: datetime, *, runner: bool) -> None:
         """A sign of life: of Pulsar, or of the runner itself."""
+        if self._contacts.get(task_id, (attempt, None))[0] > attempt:
+            return  # an older attempt says nothing of the present one
         known = self.contact(task_id, attempt, at)
         runner_at = at if runner else known.runner_at
         self.note(task_id, attempt, replace(known, heard_at=at, runner_at=runner_at, asked=0))

@@ -20,7 +20,7 @@ VERSION = 1
 
 
 class KeptText(TypedDict):
-    """A text of the task that lives in a blob: its place in `task`, for example `inputs.0.content`."""
+    """What of the task lives in a blob: its place in `task`, for example `inputs.0.content` or `logs.0.outputs`."""
 
     place: str
     sha256: str
@@ -142,13 +142,20 @@ def _executor_ended(view: TaskView, event: events.ExecutorEnded) -> TaskView:
 
 def _attempt_ended(view: TaskView, recorded: Recorded, event: events.AttemptEnded) -> TaskView:
     logs = _logs(view)
-    outputs = [{"url": file.url or "", "path": file.path, "size_bytes": str(file.size_bytes)} for file in event.outputs]
+    outputs = [output_log(file.path, file.url, file.size_bytes) for file in event.outputs]
     log = {**logs[-1], "outputs": outputs, "end_time": moment.text(recorded.at)}
+    place = f"logs.{len(logs) - 1}."
+    view["kept"] = [*view["kept"], *(_kept(kept, place) for kept in event.kept if kept.place == "outputs")]
     notes = list(event.notes)
     if event.reason and event.outcome is not Outcome.EXECUTOR_FAILED:
         notes.append(f"attempt {event.attempt}: {event.reason}")
     view = _noted(_with_logs(view, [*logs[:-1], log]), *notes)
     return view if view["state"] == tes.State.CANCELING else _in_state(view, tes.State.QUEUED)
+
+
+def output_log(path: str, url: str | None, size_bytes: int) -> dict[str, str]:
+    """A stored output as the standard shows it (tesOutputFileLog): its size is a text."""
+    return {"url": url or "", "path": path, "size_bytes": str(size_bytes)}
 
 
 def _over(view: TaskView, recorded: Recorded, state: tes.State, reason: str | None = None) -> TaskView:

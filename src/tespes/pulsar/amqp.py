@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import aio_pika
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage, HeadersType
+from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage, AbstractQueue, HeadersType
 from aiormq.exceptions import AMQPError, AuthenticationError, DeliveryError, ProbableAuthenticationError
 from pamqp.common import FieldTable
 
@@ -25,6 +25,7 @@ DEAD = "tespes.dead"
 _PREFETCH = 256
 _CONFIRM_S = 10.0
 _BACK_OFF_S = (0.2, 5.0)
+_REASON_CHARACTERS = 1000
 _QUORUM: FieldTable = {"x-queue-type": "quorum"}
 
 _log = structlog.get_logger(__name__)
@@ -46,6 +47,7 @@ class Link:
         self._prefix = wire.prefix(site.manager, site.key_prefix)
         self._channel: AbstractChannel | None = None
         self._exchange: AbstractExchange | None = None
+        self._stale = asyncio.Event()
         self.up = asyncio.Event()
 
     async def run(self) -> None:
@@ -85,28 +87,50 @@ class Link:
         async with connection:
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
             await channel.set_qos(prefetch_count=_PREFETCH)
-            exchange = await self._declare(channel)
+            exchange, answers = await self._declare(channel)
             self._channel, self._exchange = channel, exchange
-            self.up.set()
-            self.connected()
-            _log.info("connected to RabbitMQ", pulsar=self.site.name, broker=shown(self.site.broker_url))
             try:
-                await channel.closed()
+                for name, queue in answers.items():
+                    await queue.consume(self._consumer(name))
+                underlay = await channel.get_underlay_channel()
+                underlay.on_consumer_cancel_callbacks.add(self._queue_deleted)
+                self.up.set()
+                self.connected()
+                _log.info("connected to RabbitMQ", pulsar=self.site.name, broker=shown(self.site.broker_url))
+                await self._until_closed(channel)
             finally:
                 self.up.clear()
                 self._channel = self._exchange = None
 
-    async def _declare(self, channel: AbstractChannel) -> AbstractExchange:
-        """Every queue, exactly as Pulsar declares them: what Pulsar publishes to a queue that is not there is gone."""
+    async def _declare(self, channel: AbstractChannel) -> tuple[AbstractExchange, dict[str, AbstractQueue]]:
+        """Every queue, exactly as Pulsar declares them: what Pulsar publishes to a queue that is not there is gone.
+
+        What comes back is the exchange, and the queues of Pulsar's answers by their plain names.
+        """
         exchange = await channel.declare_exchange(wire.EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)
         await channel.declare_queue(DEAD, durable=True, arguments=_QUORUM)
+        answers = {}
         for name in (*wire.COMMANDS, *wire.ANSWERS):
             full_name = wire.queue(self._prefix, name)
             declared = await channel.declare_queue(full_name, durable=True)
             await declared.bind(exchange, routing_key=full_name)
             if name in wire.ANSWERS:
-                await declared.consume(self._consumer(name))
-        return exchange
+                answers[name] = declared
+        return exchange, answers
+
+    async def _until_closed(self, channel: AbstractChannel) -> None:
+        """Until the channel is closed, or a queue is gone and everything must be declared again."""
+        self._stale.clear()
+        ends = {asyncio.ensure_future(channel.closed()), asyncio.ensure_future(self._stale.wait())}
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in ends:
+                each.cancel()
+
+    def _queue_deleted(self, _: object) -> None:
+        _log.warning("a queue was deleted and is declared again", pulsar=self.site.name)
+        self._stale.set()
 
     def _consumer(self, name: str) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
         async def consume(message: AbstractIncomingMessage) -> None:
@@ -114,10 +138,13 @@ class Link:
             reason = await self._handle(name, message.body)
             try:
                 if reason is not None:
-                    await self._bury(message, name, reason)
+                    await self._bury(message, name, reason[:_REASON_CHARACTERS])
                 await message.ack()
             except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
-                _log.info("a message could not be acknowledged and will come again", queue=name, reason=str(error))
+                _log.info("a message could not be settled and will come again", queue=name, reason=str(error))
+                await asyncio.sleep(_BACK_OFF_S[1])
+                with contextlib.suppress(AMQPError, OSError, RuntimeError):
+                    await message.nack(requeue=True)
 
         return consume
 
@@ -145,6 +172,8 @@ class Link:
             async with asyncio.timeout(_CONFIRM_S):
                 await exchange.publish(message, routing_key=wire.queue(self._prefix, name), mandatory=True)
         except (AMQPError, DeliveryError, OSError, TimeoutError, RuntimeError) as error:
+            if isinstance(error, DeliveryError):  # nobody has the queue any more: declare it again
+                self._stale.set()
             raise errors.BrokerUnavailable(f"RabbitMQ did not confirm a message to {name}: {error}") from error
 
 
@@ -160,6 +189,8 @@ async def check(url: str) -> None:
         raise errors.SetupError(
             f"RabbitMQ at {shown(url)} refuses the login: mend user and password in rabbitmq.url"
         ) from error
+    except ValueError as error:
+        raise errors.SetupError("rabbitmq.url cannot be read: write / and # in user or password as %2F and %23") from error
     except (AMQPError, OSError, TimeoutError) as error:
         if "NOT_ALLOWED" in str(error):
             raise errors.SetupError(f"RabbitMQ at {shown(url)} refuses the vhost: mend rabbitmq.url") from error

@@ -1,10 +1,10 @@
 """A runner's result, as it comes by HTTP and as the last line of a job's output."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from tespes.tes.task import INT32_MAX
 
@@ -17,13 +17,23 @@ class _Said(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+def _sane(at: datetime) -> datetime:
+    """A node's clock may be wrong, but not by centuries: those would not fit a moment in UTC."""
+    if not 1970 < at.year < 9000:  # noqa: PLR2004 - see above
+        raise ValueError("a moment of our time is expected")
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+
+
+Clock = Annotated[datetime, AfterValidator(_sane)]
+
+
 class Ended(_Said):
     """An executor that ended."""
 
     executor: Whole
     exit_code: Annotated[int, Field(ge=-INT32_MAX - 1, le=INT32_MAX)]
-    started_at: datetime
-    ended_at: datetime
+    started_at: Clock
+    ended_at: Clock
     stdout: str = ""
     stderr: str = ""
 

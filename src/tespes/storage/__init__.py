@@ -42,7 +42,10 @@ class Storage:
         await ftp.store(self._place(url), pieces, self._options.silence_s)
 
     def _place(self, url: str) -> ftp.Place:
-        scheme = urlsplit(url).scheme
+        try:
+            scheme = urlsplit(url).scheme
+        except ValueError as error:
+            raise errors.TransferRefused(f"{shown(url)}: {error}") from error
         if scheme not in SCHEMES:
             named = f"{scheme}:// is" if scheme else "a URL without a scheme is"
             raise errors.TransferRefused(f"{shown(url)}: {named} not supported, {', '.join(SCHEMES)} is")

@@ -1,5 +1,6 @@
 """Files on FTP servers, by aioftp: one connection for each transfer, uploads under a temporary name first."""
 
+import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -14,6 +15,7 @@ from tespes import errors
 PORT = 21
 PIECE_BYTES = 256 * 1024
 _PERMANENT = "5"
+_REMOVE_AFTER_S = (0.0, 0.1, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +73,58 @@ async def store(where: Place, pieces: AsyncIterator[bytes], silence_s: float) ->
     """See Storage.store. Directories are made; the name appears only when the file is whole."""
     temporary = where.path.with_name(f".{where.path.name}.{secrets.token_hex(6)}.part")
     with _named(where):
-        async with _session(where, silence_s) as client:
-            if where.path.parent != PurePosixPath("/"):
-                await client.make_directory(where.path.parent)
-            try:
+        try:
+            async with _session(where, silence_s) as client:
+                await _make_directories(client, where.path.parent)
                 async with client.upload_stream(temporary) as stream:
                     async for piece in pieces:
                         await stream.write(piece)
                 await _rename(client, temporary, where.path)
-            except BaseException:
-                with contextlib.suppress(Exception):
-                    await client.remove_file(temporary)
-                raise
+        except BaseException:
+            await _remove(where, temporary, silence_s)
+            raise
+
+
+async def _remove(where: Place, path: PurePosixPath, silence_s: float) -> None:
+    """Remove what may be there, in a connection of its own: the one that failed may be in the middle of something."""
+    for pause_s in _REMOVE_AFTER_S:
+        await asyncio.sleep(pause_s)
+        with contextlib.suppress(Exception):
+            async with _session(where, silence_s) as client:
+                if await client.exists(path):
+                    await client.remove_file(path)
+                else:
+                    return
+
+
+async def _make_directories(client: aioftp.Client, directory: PurePosixPath) -> None:
+    """Each that is missing; that somebody else made it a moment before is fine."""
+    if directory == PurePosixPath("/") or await client.exists(directory):
+        return
+    await _make_directories(client, directory.parent)
+    try:
+        await client.make_directory(directory, parents=False)
+    except aioftp.StatusCodeError:
+        if not await client.exists(directory):
+            raise
+
+
+async def _rename(client: aioftp.Client, temporary: PurePosixPath, final: PurePosixPath) -> None:
+    """Some servers do not rename onto a file that is there: it is put aside, and back if that did not help."""
+    try:
+        await client.rename(temporary, final)
+    except aioftp.StatusCodeError as error:
+        if not str(error.received_codes[-1]).startswith(_PERMANENT) or not await client.exists(final):
+            raise
+        aside = final.with_name(f"{temporary.name}.old")
+        await client.rename(final, aside)
+        try:
+            await client.rename(temporary, final)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                await client.rename(aside, final)
+            raise
+        await client.remove_file(aside)
 
 
 async def _look(client: aioftp.Client, where: Place) -> None:
@@ -93,15 +135,6 @@ async def _look(client: aioftp.Client, where: Place) -> None:
     found = await client.stat(where.path)
     if found.get("type") == "dir":
         raise errors.TransferRefused(f"{where}: is a directory, a file was declared")
-
-
-async def _rename(client: aioftp.Client, temporary: PurePosixPath, final: PurePosixPath) -> None:
-    """Some servers do not rename onto a file that is there."""
-    try:
-        await client.rename(temporary, final)
-    except aioftp.StatusCodeError:
-        await client.remove_file(final)
-        await client.rename(temporary, final)
 
 
 async def _pieces(where: Place, stream: aioftp.DataConnectionThrottleStreamIO) -> AsyncIterator[bytes]:
@@ -118,7 +151,8 @@ async def _session(where: Place, silence_s: float) -> AsyncIterator[aioftp.Clien
         await client.connect(where.host, where.port)
         await client.login(where.login.user, where.login.password)
         yield client
-        await client.quit()
+        with contextlib.suppress(Exception):  # the file is there: how the server says good-bye does not matter
+            await client.quit()
     finally:
         client.close()
 
@@ -132,5 +166,8 @@ def _named(where: Place) -> Iterator[None]:
         code, words = str(error.received_codes[-1]), " ".join(line.strip() for line in error.info)
         kind = errors.TransferRefused if code.startswith(_PERMANENT) else errors.TransferInterrupted
         raise kind(f"{where}: {code} {words}") from error
-    except (OSError, TimeoutError, EOFError, aioftp.AIOFTPException) as error:
+    except errors.TespesError:
+        raise
+    except (OSError, EOFError, aioftp.AIOFTPException, ValueError, LookupError, AttributeError) as error:
+        # The last three: what the library meets in answers that are no FTP.
         raise errors.TransferInterrupted(f"{where}: {str(error) or type(error).__name__}") from error

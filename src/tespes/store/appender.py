@@ -5,7 +5,6 @@ database in one round trip. A caller that is cancelled never takes its batch wit
 """
 
 import asyncio
-import contextlib
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ BATCH_COMMITS = 256
 BATCH_BYTES = 4 * 2**20
 COMMIT_BYTES = 2**20
 _BACK_OFF_S = (0.01, 1.0)
+_LAST_WRITE_S = 5.0
 
 _log = structlog.get_logger(__name__)
 
@@ -47,7 +47,9 @@ class Appender:
         self._appended = appended
         self._queue: deque[_Waiting] = deque()
         self._filled = asyncio.Event()
+        self._left: list[_Waiting] = []
         self._head: Head | None = None
+        self._stopped = False
         self.batches = 0
         self.commits = 0
 
@@ -60,6 +62,8 @@ class Appender:
         """
         if commit.size_bytes > COMMIT_BYTES:
             raise errors.BadRequest("", f"{commit.size_bytes} bytes of events", f"at most {COMMIT_BYTES} in a commit")
+        if self._stopped:
+            raise errors.StoreUnavailable("TESPES is stopping")
         answer: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(commit, chain.data_hash(commit.stream, commit.events), answer))
         self._filled.set()
@@ -72,19 +76,19 @@ class Appender:
                 await self._filled.wait()
                 await self._finish(asyncio.ensure_future(self._write(self._take())))
         finally:
-            self._refuse(list(self._queue))
+            self._stopped = True
+            for each in self._queue:
+                _fail(each, errors.StoreUnavailable("TESPES is stopping"))
 
     async def _finish(self, write: asyncio.Future[None]) -> None:
+        """Wait for a write; when stopping, as long as a write should take, not until a database comes back."""
         try:
             await asyncio.shield(write)
         except asyncio.CancelledError:
-            with contextlib.suppress(asyncio.CancelledError):
-                await write
+            await asyncio.wait({write}, timeout=_LAST_WRITE_S)
+            write.cancel()
+            await asyncio.wait({write})
             raise
-
-    def _refuse(self, waiting: Sequence[_Waiting]) -> None:
-        for each in waiting:
-            _fail(each, errors.StoreUnavailable("TESPES is stopping"))
 
     def _take(self) -> list[_Waiting]:
         """The next batch: one commit of each stream and id at most, so that the database never meets its own batch."""
@@ -106,27 +110,41 @@ class Appender:
         return batch
 
     async def _write(self, batch: list[_Waiting]) -> None:
-        """The whole batch, in as many rounds as it needs; whatever happens, every caller gets an answer."""
-        pause = _BACK_OFF_S[0]
+        """The whole batch; whatever happens, every caller gets an answer."""
+        self._left = batch
         try:
-            while batch:
-                try:
-                    batch, lost_race = await self._round(batch)
-                except OutcomeUnknown as unknown:
-                    _log.warning("the outcome of a write is unknown", reason=str(unknown), commits=len(batch))
-                    self._head, lost_race = None, True
-                if lost_race:
-                    await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - jitter
-                    pause = min(pause * 2, _BACK_OFF_S[1])
+            await self._rounds()
         except errors.StoreUnavailable as error:
-            self._head = None
-            for each in batch:
-                _fail(each, error)
+            self._give_up(error)
+        except asyncio.CancelledError:
+            self._give_up(errors.StoreUnavailable("TESPES is stopping, and the database does not say what it wrote"))
+            raise
         except Exception as error:  # noqa: BLE001 - every caller gets an answer
-            _log.exception("a write failed", commits=len(batch))
-            self._head = None
-            for each in batch:
-                _fail(each, errors.StoreUnavailable(f"the log could not be written: {error}"))
+            _log.exception("a write failed", commits=len(self._left))
+            self._give_up(errors.StoreUnavailable(f"the log could not be written: {error}"))
+
+    def _give_up(self, error: errors.StoreUnavailable) -> None:
+        self._head = None
+        for each in self._left:
+            _fail(each, error)
+
+    async def _rounds(self) -> None:
+        """As many rounds as the batch needs."""
+        pause, unknown = _BACK_OFF_S[0], False
+        while self._left:
+            try:
+                self._left, lost_race = await self._round(self._left)
+                unknown = False
+            except (OutcomeUnknown, errors.StoreUnavailable) as error:
+                # Once nobody knows what was written, only looking can tell: nobody may be told that it was not.
+                unknown = unknown or isinstance(error, OutcomeUnknown)
+                if not unknown:
+                    raise
+                _log.warning("the outcome of a write is unknown", reason=str(error), commits=len(self._left))
+                self._head, lost_race = None, True
+            if lost_race:
+                await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - jitter
+                pause = min(pause * 2, _BACK_OFF_S[1])
 
     async def _round(self, batch: list[_Waiting]) -> tuple[list[_Waiting], bool]:
         """Write once: what is left to write, and whether another process was first."""

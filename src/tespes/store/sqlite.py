@@ -257,7 +257,7 @@ async def _connect(stack: AsyncExitStack, path: Path, synchronous: str, schema: 
 
 def _lock(directory: Path, stack: AsyncExitStack) -> None:
     """The lock file names the process that holds it; the kernel lets go of it when that process ends."""
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = stack.enter_context((directory / "lock").open("a+"))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -100,6 +100,7 @@ class Result:
     inputs: tuple[events.File, ...]
     outputs: tuple[events.File, ...]
     notes: tuple[str, ...]
+    kept: tuple[events.Kept, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

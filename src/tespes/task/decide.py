@@ -166,6 +166,7 @@ def _close(result: Result) -> events.AttemptEnded:
         inputs=result.inputs,
         outputs=result.outputs,
         notes=result.notes,
+        kept=result.kept,
     )
 
 
@@ -214,7 +215,12 @@ def _status(state: State, command: commands.RecordStatus) -> Decision:
         case Canceling() if command.status is PulsarStatus.LOST and command.runner_alive:
             return ()
         case _:
-            return _stop(state, f"{command.reason}, {_phase(state)}", _outcome(state, command.status))
+            risk = ": it may still run" if command.status is PulsarStatus.LOST and not _unclaimed(state) else ""
+            return _stop(state, f"{command.reason}, {_phase(state)}{risk}", _outcome(state, command.status))
+
+
+def _unclaimed(state: Live) -> bool:
+    return isinstance(state, Scheduled | Received)
 
 
 def _phase(state: Live) -> str:

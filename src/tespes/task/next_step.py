@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 
 from tespes.task.state import Attempt, Canceling, Claimed, Ended, Received, Scheduled, State, Waiting
 
+_PAUSE_MAX = timedelta(minutes=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Contact:
@@ -95,7 +97,7 @@ def next_step(state: State, contact: Contact, now: datetime, patience: Patience)
     """What to do about the task now."""
     match state:
         case Waiting():
-            return Place() if now >= state.not_before else WaitUntil(state.not_before)
+            return _place(state, contact, now)
         case Scheduled():
             return _send(state.attempt, contact, now, patience)
         case Received():
@@ -106,6 +108,16 @@ def next_step(state: State, contact: Contact, now: datetime, patience: Patience)
             return _kill(state.attempt, contact, now, patience)
         case Ended():
             return _tidy(state, contact)
+
+
+def _place(state: Waiting, contact: Contact, now: datetime) -> Step:
+    """A lost job is killed before the next is sent. A clock that was set back does not make a task wait longer."""
+    if state.loose and contact.killed == 0:
+        return Kill(state.loose)
+    pause = state.not_before - now
+    if state.attempts == 0 or not timedelta(0) < pause <= _PAUSE_MAX:
+        return Place()
+    return WaitUntil(state.not_before)
 
 
 def _send(attempt: Attempt, contact: Contact, now: datetime, patience: Patience) -> Step:
@@ -138,13 +150,14 @@ def _watch(state: Claimed, contact: Contact, now: datetime, patience: Patience) 
 def _kill(attempt: Attempt, contact: Contact, now: datetime, patience: Patience) -> Step:
     if contact.killed == 0 or contact.last_at is None:
         return Kill(attempt)
-    due = contact.last_at + timedelta(seconds=min(patience.kill_every_s * 2 ** (contact.killed // 5), patience.ask_after_s))
+    pause_s = min(patience.kill_every_s * 2 ** min(contact.killed // 5, 10), patience.ask_after_s)
+    due = contact.last_at + timedelta(seconds=pause_s)
     return Kill(attempt) if now >= due else WaitUntil(due)
 
 
 def _tidy(state: Ended, contact: Contact) -> Step:
-    """A job that was sent and never claimed is dead by the log; the kill only spares Pulsar the trouble."""
-    return Kill(state.unclaimed) if state.unclaimed and contact.killed == 0 else Rest()
+    """A job that Pulsar may still hold gets a kill: one that nobody claimed for tidiness, a lost one because it may run."""
+    return Kill(state.loose) if state.loose and contact.killed == 0 else Rest()
 
 
 def _backed_off(times: int, patience: Patience) -> timedelta:

@@ -44,6 +44,7 @@ class Waiting:
     :param attempts: how many have ended; :param outcome: how the last of them ended
     :param reason: why no Pulsar can take it, if that was looked for
     :param not_before: no attempt begins earlier (back-off)
+    :param loose: the last attempt, if it was lost: Pulsar may still hold its job
     """
 
     order: Order
@@ -51,6 +52,7 @@ class Waiting:
     not_before: datetime
     outcome: events.Outcome | None = None
     reason: str | None = None
+    loose: Attempt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class Ended:
     """Over.
 
     :param attempts: how many there were; :param outcome: how the last of them ended, if that was told
-    :param unclaimed: an attempt that was sent but never claimed: Pulsar may still hold its job
+    :param loose: an attempt that was lost, or sent and never claimed: Pulsar may still hold its job
     :param late: the (attempt, status) pairs of late messages on record
     """
 
@@ -115,7 +117,7 @@ class Ended:
     state: tes.State
     attempts: int
     outcome: events.Outcome | None = None
-    unclaimed: Attempt | None = None
+    loose: Attempt | None = None
     late: frozenset[tuple[int, str]] = frozenset()
 
 
@@ -215,7 +217,8 @@ def _attempt_ended(state: State | None, event: events.AttemptEnded, at: datetime
     match state:
         case Scheduled() | Received() | Claimed() | Canceling():
             pause = timedelta(seconds=RETRY_AFTER_S * 2 ** (event.attempt - 1))
-            return Waiting(state.order, event.attempt, at + pause, event.outcome)
+            loose = state.attempt if event.outcome is events.Outcome.LOST else None
+            return Waiting(state.order, event.attempt, at + pause, event.outcome, loose=loose)
         case _:
             return state
 
@@ -225,9 +228,9 @@ def _ended(state: State | None, end: tes.State) -> State | None:
         case None | Ended():
             return state
         case Waiting():
-            return Ended(state.order, end, state.attempts, state.outcome)
+            return Ended(state.order, end, state.attempts, state.outcome, state.loose)
         case Scheduled() | Received():
-            return Ended(state.order, end, state.attempt.number, unclaimed=state.attempt)
+            return Ended(state.order, end, state.attempt.number, loose=state.attempt)
         case Claimed() | Canceling():
             return Ended(state.order, end, state.attempt.number)
 

@@ -5,6 +5,7 @@ import binascii
 
 PAGE_SIZE_DEFAULT = 256
 PAGE_SIZE_MAX = 2047
+_DIGITS_MAX = 18
 
 
 def token(last_position: int) -> str:
@@ -21,6 +22,6 @@ def position_of(page_token: str) -> int:
         word, number = base64.urlsafe_b64decode(page_token.encode()).decode().split(":")
     except (binascii.Error, UnicodeError) as error:
         raise ValueError("not a page token of this server") from error
-    if word != "before" or not number.isdecimal():
+    if word != "before" or not number.isdecimal() or len(number) > _DIGITS_MAX:
         raise ValueError("not a page token of this server")
     return int(number)

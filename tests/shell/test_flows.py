@@ -1,0 +1,206 @@
+"""What comes from Pulsar and runners becomes events, on both stores: the cases that no real server shows on command."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tespes import errors, tes
+from tespes.flow.attend import Attendant, Caller, Results
+from tespes.flow.execute import By, KnownTask, Tasks, now
+from tespes.flow.jobs import Job
+from tespes.flow.listen import Listener
+from tespes.flow.read import TaskReader
+from tespes.flow.watch import Watch
+from tespes.local.ftp import LocalFTP
+from tespes.pulsar import Habits, result
+from tespes.storage import Options, Storage, ftp
+from tespes.store import Store
+from tespes.task import commands
+from tespes.task.state import Claimed, Ended, Waiting
+
+RUN = "0f" * 16
+BY = By("test")
+AT = "2026-11-22T12:00:00.000Z"
+
+
+class Site:
+    """Everything between the wire and the log, for one Pulsar that is not there."""
+
+    def __init__(self, store: Store, storage: Storage | None = None) -> None:
+        self.tasks = Tasks(store.log)
+        self.watch = Watch({"site": 8}, datetime(2026, 1, 1, tzinfo=UTC))
+        self.reader = TaskReader(store.log, store.documents, store.blobs)
+        results = Results(self.tasks, store.blobs)
+        self.listener = Listener("site", self.tasks, results, self.watch, 45.0)
+        self.attendant = Attendant(
+            tasks=self.tasks,
+            results=results,
+            watch=self.watch,
+            storage=storage or Storage(Options()),
+            blobs=store.blobs,
+            sites={},
+            key=b"key",
+            habits=Habits(),
+        )
+
+    async def running(self, *outputs: tes.Output, attempt: int = 1) -> KnownTask:
+        """A task whose runner claimed it and started its executor."""
+        submitted = tes.Task(executors=(tes.Executor(image="any", command=("true",)),), outputs=outputs or None)
+        task = await self.tasks.create(commands.CreateTask(task=submitted), "somebody", BY)
+        return await self.begin(task.id, attempt, RUN)
+
+    async def begin(self, task_id: str, attempt: int, run_id: str) -> KnownTask:
+        """Another attempt, as far as its first executor."""
+        await self.tasks.execute(task_id, commands.ScheduleAttempt(task_id=task_id, pulsar="site", runtime="sandbox"), BY)
+        claim = commands.ClaimAttempt(attempt=attempt, run_id=run_id, host="node", python="3.11")
+        return await self.tasks.execute(task_id, claim, BY)
+
+    async def final(self, task_id: str, line: dict[str, Any] | str, **message: Any) -> str | None:
+        """Pulsar's final message, with that as the job's last line."""
+        said = line if isinstance(line, str) else json.dumps(line)
+        body = {"job_id": f"{task_id}-1", "status": "complete", "returncode": 0, "job_stdout": f"{said}\n", **message}
+        return await self.listener.handle("status_update", json.dumps(body).encode())
+
+
+def line(task_id: str, **what: Any) -> dict[str, Any]:
+    """A runner's result."""
+    ended = {"executor": 0, "exit_code": 0, "started_at": AT, "ended_at": AT, "stdout": "", "stderr": ""}
+    said = {"tespes": 1, "job_id": f"{task_id}-1", "run_id": RUN, "outcome": "succeeded", "executors": [ended]}
+    return said | what
+
+
+@pytest.fixture
+def site(a_store: Store) -> Site:
+    """See Site."""
+    return Site(a_store)
+
+
+async def test_a_result_counts_once_however_often_it_comes(site: Site) -> None:
+    """By HTTP and in Pulsar's message: whichever is first; the other changes nothing."""
+    task = await site.running()
+    said = result.read(json.dumps(line(task.id)))
+    assert said is not None
+    await site.attendant.result(Caller(Job(task.id, 1), RUN), said)
+    assert await site.final(task.id, line(task.id)) is None
+    after = await site.tasks.load(task.id)
+    assert after is not None
+    assert isinstance(after.state, Ended)
+    assert (after.state.state, after.state.late) == (tes.State.COMPLETE, frozenset())
+
+
+@pytest.mark.parametrize("other", [{"outcome": "superseded"}, {"run_id": "ff" * 16}])
+async def test_a_job_that_the_node_started_twice_does_not_run_for_ever(site: Site, other: dict[str, Any]) -> None:
+    """The second run was turned away; of the first nobody knows: the attempt is lost, and the task ends."""
+    task = await site.running()
+    assert await site.final(task.id, line(task.id, **other)) is None
+    shown = await site.reader.get(task.id, tes.View.FULL)
+    assert shown["state"] in {"SYSTEM_ERROR", "QUEUED"}
+    after = await site.tasks.load(task.id)
+    assert after is not None
+    assert not isinstance(after.state, Claimed)
+
+
+async def test_a_line_that_cannot_be_read_ends_the_task(site: Site) -> None:
+    """A line that does not parse, and no result by HTTP: SYSTEM_ERROR."""
+    task = await site.running()
+    start = commands.ReportStart(attempt=1, run_id=RUN, executor=0, at=datetime(2026, 1, 1, tzinfo=UTC))
+    await site.tasks.execute(task.id, start, BY)
+    assert await site.final(task.id, "{broken") is None
+    shown = await site.reader.get(task.id, tes.View.FULL)
+    assert shown["state"] == "SYSTEM_ERROR"
+    assert "result unreadable" in str(shown["logs"][0]["system_logs"])
+
+
+async def test_thousands_of_files_are_a_blob_and_shown_all_the_same(site: Site) -> None:
+    """A list of over 500 files would not fit a commit."""
+    declared = [tes.Output(url=f"ftp://h/{'x' * 500}/{index}", path=f"/out/{index}") for index in range(1200)]
+    task = await site.running(*declared)
+    moved = [{"index": index, "path": f"/out/{index}", "size_bytes": index, "sha256": "0" * 64} for index in range(1200)]
+    said = result.Result.model_validate(line(task.id, outputs=moved))
+    await site.attendant.result(Caller(Job(task.id, 1), RUN), said)
+    for view in (tes.View.BASIC, tes.View.FULL):
+        shown = await site.reader.get(task.id, view)
+        assert shown["state"] == "COMPLETE"
+        (log,) = shown["logs"]
+        assert len(log["outputs"]) == 1200
+        assert log["outputs"][7] == {"url": declared[7].url, "path": "/out/7", "size_bytes": "7"}
+
+
+async def test_a_file_that_was_not_declared_is_not_believed(site: Site) -> None:
+    """A name found on the node is accepted only if it matches a declared output."""
+    task = await site.running(tes.Output(url="ftp://h/x", path="/out/x"))
+    files = [
+        {"index": 0, "path": "/etc/passwd", "size_bytes": 1, "sha256": "0" * 64},
+        {"index": 7, "path": "/out/x", "size_bytes": 1, "sha256": "0" * 64},
+    ]
+    await site.attendant.result(Caller(Job(task.id, 1), RUN), result.Result.model_validate(line(task.id, outputs=files)))
+    shown = await site.reader.get(task.id, tes.View.FULL)
+    assert shown["logs"][0]["outputs"] == []
+
+
+async def test_a_runner_that_says_too_much_is_not_believed(site: Site) -> None:
+    """`succeeded` without every executor's end is a system failure."""
+    task = await site.running()
+    assert await site.final(task.id, line(task.id, executors=[])) is None
+    after = await site.tasks.load(task.id)
+    assert after is not None
+    assert isinstance(after.state, Ended | Waiting)
+    assert "COMPLETE" not in str(await site.reader.get(task.id, tes.View.MINIMAL))
+
+
+async def test_an_older_attempt_says_nothing_of_the_present_one(site: Site) -> None:
+    """Its messages do not make the present runner look silent."""
+    task = await site.running()
+    later = datetime(2099, 1, 1, tzinfo=UTC)
+    site.watch.heard(task.id, 2, later, runner=True)
+    site.watch.heard(task.id, 1, now(), runner=False)
+    assert site.watch.runner_at(task.id, 2, now()) == later
+
+
+async def test_a_crowd_of_commands_on_one_task_gets_through(site: Site) -> None:
+    """One after the other, none refused."""
+    task = await site.running()
+    starts = [commands.ReportStart(attempt=1, run_id=RUN, executor=0, at=datetime(2026, 1, 1, tzinfo=UTC)) for _ in range(120)]
+    await asyncio.gather(*(site.tasks.execute(task.id, start, BY) for start in starts))
+    shown = await site.reader.get(task.id, tes.View.MINIMAL)
+    assert shown["state"] == "RUNNING"
+
+
+async def test_an_upload_of_an_attempt_that_is_over_never_gets_its_name(a_store: Store, tmp_path: Path) -> None:
+    """It began while the attempt was wanted; at its end it is not: 410, and nothing is left of it."""
+    async with LocalFTP(tmp_path / "ftp") as server:
+        host = server.url.rpartition("@")[2]
+        logins = {host: ftp.Login(server.user, server.password)}
+        site = Site(a_store, Storage(Options(ftp_logins=logins)))
+        task = await site.running(tes.Output(url=f"ftp://{host}/new/out", path="/out/x"))
+        caller = Caller(Job(task.id, 1), RUN)
+
+        async def slowly() -> AsyncIterator[bytes]:
+            yield b"old "
+            await site.tasks.execute(task.id, commands.CancelTask(), BY)
+            yield b"attempt"
+
+        with pytest.raises(errors.AttemptGone):
+            await site.attendant.store(caller, 0, slowly())
+        assert [path for path in (tmp_path / "ftp").rglob("*") if path.is_file()] == []
+
+
+async def test_many_uploads_into_one_new_directory_all_arrive(tmp_path: Path) -> None:
+    """Whoever makes the directory first, the others use it."""
+    async with LocalFTP(tmp_path / "ftp") as server:
+        host = server.url.rpartition("@")[2]
+        storage = Storage(Options(ftp_logins={host: ftp.Login(server.user, server.password)}))
+
+        async def content(number: int) -> AsyncIterator[bytes]:
+            yield str(number).encode()
+
+        await asyncio.gather(*(storage.store(f"ftp://{host}/a/b/{number}", content(number)) for number in range(20)))
+        found = sorted(int((tmp_path / "ftp" / "a" / "b" / str(number)).read_text()) for number in range(20))
+        assert found == list(range(20))
+        await storage.store(f"ftp://{host}/a/b/7", content(77))
+        assert (tmp_path / "ftp" / "a" / "b" / "7").read_text() == "77"
