@@ -17,6 +17,8 @@ from tespes.local.pulsar import LocalPulsar
 
 pytestmark = pytest.mark.servers
 
+REPORT_S = 5.0  # a runner tries for that long to deliver a report, then goes on
+
 
 @pytest.fixture
 def task(ftp: LocalFTP, counter: Counter, way_in: Gate, way_out: Gate) -> dict[str, Any]:
@@ -97,6 +99,7 @@ def test_while_the_executor_runs(tespes: Tespes, task: dict[str, Any], counter: 
     assert_ran_once(tespes, task_id, counter, ftp)
 
 
+@pytest.mark.parametrize("tespes", ["sqlite"], indirect=True)
 def test_after_the_result_arrived_and_before_its_append(
     request: pytest.FixtureRequest, tespes: Tespes, task: dict[str, Any], counter: Counter, ftp: LocalFTP, way_out: Gate
 ) -> None:
@@ -105,7 +108,7 @@ def test_after_the_result_arrived_and_before_its_append(
     counter.release()
     tespes.start()
     task_id = tespes.submit(task)
-    until(lambda: '"exit_code"' in str(tespes.task(task_id)).replace("'", '"'), what=lambda: str(tespes.task(task_id)))
+    until(lambda: "exit_code" in str(tespes.task(task_id)), what=lambda: str(tespes.task(task_id)))
     with held_store(request, tespes):
         way_out.open()
         until((ftp.directory / "out").exists)
@@ -113,6 +116,24 @@ def test_after_the_result_arrived_and_before_its_append(
         tespes.kill()
     tespes.start()
     assert_ran_once(tespes, task_id, counter, ftp)
+
+
+def test_after_the_last_report_and_the_result_arrived_and_before_their_appends(
+    request: pytest.FixtureRequest, tespes: Tespes, counter: Counter
+) -> None:
+    """What the reports did not get into the log, the result brings; what it did not, its second delivery does."""
+    tespes.start()
+    task_id = tespes.submit({"executors": [{"image": "any", "command": counter.command}]})
+    until(lambda: tespes.state(task_id) == "RUNNING" and counter.runs == 1, what=lambda: str(tespes.task(task_id)))
+    with held_store(request, tespes):
+        counter.release()
+        time.sleep(REPORT_S + 1)
+        tespes.kill()
+    tespes.start()
+    ended = tespes.ended(task_id)
+    assert ended["state"] == "COMPLETE", ended
+    assert [log["exit_code"] for log in ended["logs"][0]["logs"]] == [0]
+    assert counter.runs == 1
 
 
 @contextmanager

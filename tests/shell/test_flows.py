@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,8 @@ from tespes.flow.read import TaskReader
 from tespes.flow.watch import Watch
 from tespes.local.ftp import LocalFTP
 from tespes.pulsar import Habits, result
-from tespes.storage import Options, Storage, ftp
+from tespes.storage import Options, Storage
+from tespes.storage.ftp import Login
 from tespes.store import Store
 from tespes.task import commands
 from tespes.task.state import Claimed, Ended, Waiting
@@ -171,36 +171,35 @@ async def test_a_crowd_of_commands_on_one_task_gets_through(site: Site) -> None:
     assert shown["state"] == "RUNNING"
 
 
-async def test_an_upload_of_an_attempt_that_is_over_never_gets_its_name(a_store: Store, tmp_path: Path) -> None:
+async def test_an_upload_of_an_attempt_that_is_over_never_gets_its_name(a_store: Store, ftp: LocalFTP) -> None:
     """It began while the attempt was wanted; at its end it is not: 410, and nothing is left of it."""
-    async with LocalFTP(tmp_path / "ftp") as server:
-        host = server.url.rpartition("@")[2]
-        logins = {host: ftp.Login(server.user, server.password)}
-        site = Site(a_store, Storage(Options(ftp_logins=logins)))
-        task = await site.running(tes.Output(url=f"ftp://{host}/new/out", path="/out/x"))
-        caller = Caller(Job(task.id, 1), RUN)
+    site = Site(a_store, storage_at(ftp))
+    task = await site.running(tes.Output(url=f"{ftp.url}/over/out", path="/out/x"))
+    caller = Caller(Job(task.id, 1), RUN)
 
-        async def slowly() -> AsyncIterator[bytes]:
-            yield b"old "
-            await site.tasks.execute(task.id, commands.CancelTask(), BY)
-            yield b"attempt"
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"old "
+        await site.tasks.execute(task.id, commands.CancelTask(), BY)
+        yield b"attempt"
 
-        with pytest.raises(errors.AttemptGone):
-            await site.attendant.store(caller, 0, slowly())
-        assert [path for path in (tmp_path / "ftp").rglob("*") if path.is_file()] == []
+    with pytest.raises(errors.AttemptGone):
+        await site.attendant.store(caller, 0, slowly())
+    assert [path for path in (ftp.directory / "over").rglob("*") if path.is_file()] == []
 
 
-async def test_many_uploads_into_one_new_directory_all_arrive(tmp_path: Path) -> None:
-    """Whoever makes the directory first, the others use it."""
-    async with LocalFTP(tmp_path / "ftp") as server:
-        host = server.url.rpartition("@")[2]
-        storage = Storage(Options(ftp_logins={host: ftp.Login(server.user, server.password)}))
+async def test_many_uploads_into_one_new_directory_all_arrive(ftp: LocalFTP) -> None:
+    """Whoever makes the directory first, the others use it; a file that is there is replaced."""
+    storage = storage_at(ftp)
 
-        async def content(number: int) -> AsyncIterator[bytes]:
-            yield str(number).encode()
+    async def content(number: int) -> AsyncIterator[bytes]:
+        yield str(number).encode()
 
-        await asyncio.gather(*(storage.store(f"ftp://{host}/a/b/{number}", content(number)) for number in range(20)))
-        found = sorted(int((tmp_path / "ftp" / "a" / "b" / str(number)).read_text()) for number in range(20))
-        assert found == list(range(20))
-        await storage.store(f"ftp://{host}/a/b/7", content(77))
-        assert (tmp_path / "ftp" / "a" / "b" / "7").read_text() == "77"
+    await asyncio.gather(*(storage.store(f"{ftp.url}/a/b/{number}", content(number)) for number in range(20)))
+    assert [(ftp.directory / "a" / "b" / str(number)).read_text() for number in range(20)] == [str(n) for n in range(20)]
+    await storage.store(f"{ftp.url}/a/b/7", content(77))
+    assert (ftp.directory / "a" / "b" / "7").read_text() == "77"
+
+
+def storage_at(ftp: LocalFTP) -> Storage:
+    """The storages, with a login for that server."""
+    return Storage(Options(ftp_logins={"127.0.0.1": Login(ftp.user, ftp.password)}))

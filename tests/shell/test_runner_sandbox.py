@@ -239,7 +239,7 @@ async def test_a_killed_runner_leaves_no_sandbox_and_no_files(tespes: Tespes, st
     await until(lambda: running("sleep 32.25"))
     os.kill(job.process.pid, signal.SIGKILL)
     await job.process.wait()
-    await until(lambda: not running("sleep 32.25") and not list(job.directory.iterdir()))
+    await until(lambda: not running("sleep 32.25") and not list(job.directory.iterdir()), within_s=15)
     await until(lambda: not running(str(job.directory)), within_s=10)
 
 
