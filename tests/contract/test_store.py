@@ -20,6 +20,8 @@ from tespes.store.appender import COMMIT_BYTES
 META = Meta(at=g.at(0), actor="tests", owner="anonymous", correlation="request-1")
 AWKWARD = '.$a.b $set "\\/\x01\x7f\u2028 é דּ 😀 ' + "x" * 40
 
+CONTENT_SHA256 = hashlib.sha256(b"content").hexdigest()
+
 
 def commit(stream: str, version: int = 1, *happened: events.Event, commit_id: str | None = None, meta: Meta = META) -> Commit:
     """A commit; of one event that says where it is, if none is given."""
@@ -287,7 +289,7 @@ class TestOpeningAgain:
             entries = [await first.log.append(commit("s", version)) for version in (1, 2)]
             await first.documents.prepare(TASK_VIEW)
             await first.documents.save(TASK_VIEW, [document("a", 1, 1)], 2)
-            await first.blobs.put("00", b"content")
+            await first.blobs.put(CONTENT_SHA256, b"content")
         async with place.open() as again:
             assert await whole_log(again) == entries
             assert await again.log.append(entries[1].commit) == entries[1]
@@ -296,7 +298,7 @@ class TestOpeningAgain:
             await again.documents.prepare(TASK_VIEW)
             assert await again.documents.position(TASK_VIEW) == 2
             assert await again.documents.load(TASK_VIEW, ["a"]) == {"a": document("a", 1, 1)}
-            assert await again.blobs.get("00") == b"content"
+            assert await again.blobs.get(CONTENT_SHA256) == b"content"
         oracle.check(place.stored())
 
     async def test_a_reader_beside_the_writer_sees_what_is_acknowledged(self, place: Place) -> None:
@@ -308,11 +310,11 @@ class TestOpeningAgain:
                 assert (await reader.log.head()).position == 1
                 entry = await writer.log.append(commit("s", 2))
                 await writer.documents.save(TASK_VIEW, [document("a", 1, 1)], 1)
-                await writer.blobs.put("00", b"content")
+                await writer.blobs.put(CONTENT_SHA256, b"content")
                 assert await reader.log.read(1) == [entry]
                 assert await reader.documents.load(TASK_VIEW, ["a"]) == {"a": document("a", 1, 1)}
                 assert await reader.documents.position(TASK_VIEW) == 1
-                assert await reader.blobs.get("00") == b"content"
+                assert await reader.blobs.get(CONTENT_SHA256) == b"content"
             await writer.log.append(commit("s", 3))
 
     async def test_a_reader_without_a_writer_finds_the_log(self, place: Place) -> None:
@@ -374,6 +376,12 @@ class TestBlobs:
         """It was written before the event that names it: if it is not there, something is broken."""
         with pytest.raises(errors.CorruptLog, match="abcd"):
             await a_store.blobs.get("abcd")
+
+    async def test_a_blob_with_other_bytes_is_corrupt(self, a_store: Store) -> None:
+        """Its name says what it holds."""
+        await a_store.blobs.put(CONTENT_SHA256, b"something else")
+        with pytest.raises(errors.CorruptLog, match="has other bytes than its name says"):
+            await a_store.blobs.get(CONTENT_SHA256)
 
 
 def document(task_id: str, version: int, position: int, **fields: Any) -> Document:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from tespes import errors
@@ -54,6 +54,7 @@ class Commit:
 
     :param id: the idempotency key: the same id is stored once
     :param version: of its first event in its stream, from 1; taken already means that another commit came first
+    :param decoded: the events themselves, where they are at hand
     """
 
     id: str
@@ -61,6 +62,7 @@ class Commit:
     version: int
     events: tuple[Encoded, ...]
     meta: Meta
+    decoded: tuple[Event, ...] | None = field(default=None, compare=False, repr=False)
 
     @property
     def size_bytes(self) -> int:
@@ -109,7 +111,8 @@ class Recorded:
 
 def commit(commit_id: str, stream: str, version: int, events: Sequence[Event], meta: Meta) -> Commit:
     """A commit of these events, encoded."""
-    return Commit(id=commit_id, stream=stream, version=version, events=tuple(map(codec.encode, events)), meta=meta)
+    encoded = tuple(map(codec.encode, events))
+    return Commit(id=commit_id, stream=stream, version=version, events=encoded, meta=meta, decoded=tuple(events))
 
 
 def recorded(entry: Entry) -> Iterator[Recorded]:
@@ -118,12 +121,16 @@ def recorded(entry: Entry) -> Iterator[Recorded]:
     :raises errors.UnknownEvent: see `codec.decode`; so does errors.CorruptLog; both name the position
     """
     held = entry.commit
-    for index, encoded in enumerate(held.events):
+    for index, event in enumerate(held.decoded or _decoded(entry)):
+        yield Recorded(event, held.stream, held.version + index, entry.position, held.meta)
+
+
+def _decoded(entry: Entry) -> Iterator[Event]:
+    for encoded in entry.commit.events:
         try:
-            event = codec.decode(encoded)
+            yield codec.decode(encoded)
         except (errors.UnknownEvent, errors.CorruptLog) as error:
             raise type(error)(f"position {entry.position} of the log: {error}") from error
-        yield Recorded(event, held.stream, held.version + index, entry.position, held.meta)
 
 
 def event_id(commit_id: str, index: int) -> str:

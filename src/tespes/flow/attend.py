@@ -46,7 +46,7 @@ class Results:
         told = commands.Result(
             attempt=named.attempt,
             run_id=said.run_id,
-            outcome=_outcome(said, len(known.submitted.executors)),
+            outcome=_outcome(said, known.submitted.executors),
             reason=said.reason[:_REASON_CHARACTERS] if said.reason else None,
             phase=said.phase,
             retryable=said.retryable,
@@ -215,14 +215,15 @@ async def _once(content: bytes) -> AsyncIterator[bytes]:
         yield content
 
 
-def _outcome(said: result.Result, executors: int) -> Outcome:
-    """What the runner says, unless it says more than it can know."""
-    complete = len(said.executors) == executors
-    failed = bool(said.executors) and said.executors[-1].exit_code != 0
+def _outcome(said: result.Result, declared: tuple[tes.Executor, ...]) -> Outcome:
+    """What the runner says, unless it says more than its executors' ends do."""
+    codes = [ended.exit_code for ended in said.executors]
+    ignored = [bool(executor.ignore_error) for executor in declared]
+    complete = len(codes) == len(ignored) and all(code == 0 or may for code, may in zip(codes, ignored, strict=True))
     match said.outcome:
         case "succeeded" if complete:
             return Outcome.SUCCEEDED
-        case "executor_failed" if failed:
+        case "executor_failed" if codes and codes[-1] != 0:
             return Outcome.EXECUTOR_FAILED
         case "killed" | "superseded":
             return Outcome.KILLED

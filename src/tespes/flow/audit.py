@@ -43,22 +43,45 @@ async def verify(store: Store) -> Verdict:
     Reading stops at the first flaw of the chain: what follows it proves nothing.
     """
     end = (await store.log.head()).position
-    head, count = chain.EMPTY, 0
-    streams: dict[str, _Stream] = {}
-    async for entry in _entries(store.log):
-        known = streams.get(entry.commit.stream, _NEW)
-        flaw = chain.flaw(entry, head) or _version_flaw(entry, known)
+    read = _Read()
+    flaws: list[Flaw] = []
+    try:
+        async for entry in _entries(store.log):
+            flaw = read.take(entry)
+            if flaw is not None:
+                flaws.append(flaw)
+                break
+    except (errors.CorruptLog, errors.UnknownEvent) as error:
+        flaws.append(Flaw(read.head.position + 1, f"cannot be read: {error}"))
+    if not flaws and read.head.position < end:
+        flaws.append(Flaw(read.head.position + 1, "is missing, and everything after it"))
+    if not flaws:
+        flaws = await _view_flaws(store, read.streams)
+    return Verdict(read.head.position, read.events, len(read.streams), read.head.hash, tuple(flaws))
+
+
+class _Read:
+    """What was read so far, and found sound."""
+
+    def __init__(self) -> None:
+        self.head = chain.EMPTY
+        self.events = 0
+        self.streams: dict[str, _Stream] = {}
+
+    def take(self, entry: Entry) -> Flaw | None:
+        """What is wrong with the next entry; if nothing is, it counts."""
+        known = self.streams.get(entry.commit.stream, _NEW)
+        flaw = chain.flaw(entry, self.head) or _version_flaw(entry, known)
         if flaw is not None:
-            return Verdict(head.position, count, len(streams), head.hash, (flaw,))
-        head = chain.head_of(entry)
-        count += len(entry.commit.events)
-        view = fold(TASK_VIEW, events.recorded(entry), known.view)
-        streams[entry.commit.stream] = _Stream(entry.last_version, entry.position, view)
-    if head.position < end:
-        flaws = [Flaw(head.position + 1, "is missing, and everything after it")]
-    else:
-        flaws = await _view_flaws(store, streams)
-    return Verdict(head.position, count, len(streams), head.hash, tuple(flaws))
+            return flaw
+        try:
+            view = fold(TASK_VIEW, events.recorded(entry), known.view)
+        except LookupError:
+            return Flaw(entry.position, f"has events that do not fit what came before in stream {entry.commit.stream}")
+        self.head = chain.head_of(entry)
+        self.events += len(entry.commit.events)
+        self.streams[entry.commit.stream] = _Stream(entry.last_version, entry.position, view)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +97,19 @@ _NEW = _Stream(0, 0, None)
 
 
 async def _entries(log: Log) -> AsyncIterator[Entry]:
-    """The log from its beginning; a hole shows as an entry that does not follow."""
+    """The log from its beginning; a hole shows as an entry that does not follow. Up to one that cannot be read."""
     after = 0
-    while entries := await log.read_as_is(after):
+    while entries := await _some(log, after):
         for entry in entries:
             yield entry
         after = entries[-1].position
+
+
+async def _some(log: Log, after: int) -> list[Entry]:
+    try:
+        return await log.read_as_is(after)
+    except errors.CorruptLog:
+        return await log.read_as_is(after, 1)
 
 
 def _version_flaw(entry: Entry, known: _Stream) -> Flaw | None:

@@ -121,10 +121,9 @@ class Tasks:
         meta = Meta(at=self._clock(), actor=by.actor, owner=stream.owner, correlation=by.correlation)
         version = stream.fold.version + 1 if stream.fold else 1
         entry = await self._log.append(events.commit(commit_id, stream.id, version, decision, meta))
-        recorded = [Recorded(event, stream.id, version + index, entry.position, meta) for index, event in enumerate(decision)]
         names = " ".join(type(event).__name__ for event in decision)
         _log.info("appended", events=names, task_id=stream.id, position=entry.position)
-        return self._folds.advance(stream.fold, entry, recorded).value
+        return self._folds.advance(stream.fold, entry).value
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ appends a disk takes.
 
 import os
 import time
-import uuid
 
 _RANDOM_BITS = 76
 
@@ -16,4 +15,5 @@ def new_id() -> str:
     milliseconds = time.time_ns() // 1_000_000
     chance = int.from_bytes(os.urandom(10)) & ((1 << _RANDOM_BITS) - 1)
     variant = chance & ~(0b11 << 62) | 0b10 << 62
-    return str(uuid.UUID(int=milliseconds << 80 | 7 << _RANDOM_BITS | variant))
+    digits = f"{milliseconds << 80 | 7 << _RANDOM_BITS | variant:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

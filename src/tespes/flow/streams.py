@@ -61,10 +61,10 @@ class Folds(Generic[Value]):
         """The stream as it was when it was last looked at here, if it is kept: perhaps not as it is now."""
         return self._folds.get(stream)
 
-    def advance(self, known: Fold[Value] | None, entry: Entry, events_in_it: Sequence[Recorded]) -> Fold[Value]:
+    def advance(self, known: Fold[Value] | None, entry: Entry) -> Fold[Value]:
         """The fold after an entry that follows `known`."""
         value = known.value if known else None
-        for recorded in events_in_it:
+        for recorded in events.recorded(entry):
             value = self._step(value, recorded)
         stream, commit = entry.commit.stream, entry.commit
         if value is None:
@@ -76,7 +76,7 @@ class Folds(Generic[Value]):
 
     def _after(self, entries: Sequence[Entry], known: Fold[Value] | None) -> Fold[Value] | None:
         for entry in entries:
-            known = self.advance(known, entry, list(events.recorded(entry)))
+            known = self.advance(known, entry)
         return known
 
     def _keep(self, stream: str, fold: Fold[Value]) -> None:

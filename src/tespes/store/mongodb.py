@@ -33,7 +33,7 @@ from tespes.events import Entry, chain
 from tespes.events.chain import Head
 from tespes.projections import Document, ReadModel
 from tespes.store import layout
-from tespes.store.promise import Conflict, OutcomeUnknown, PositionTaken, SameId, Tables, VersionTaken, Written
+from tespes.store.promise import Conflict, OutcomeUnknown, PositionTaken, SameId, Tables, VersionTaken, Written, checked
 
 Stored = dict[str, Any]
 Database = AsyncDatabase[Stored]
@@ -210,9 +210,7 @@ class Blobs:
             while piece := await self._parts.find_one({"_id": f"{sha256}:{part}"}):
                 content += piece["content"]
                 part += 1
-        if part == 0:
-            raise errors.CorruptLog(f"the blob {sha256} is missing")
-        return content
+        return checked(sha256, content if part else None)
 
 
 async def open_tables(uri: str, database: str, stack: AsyncExitStack, *, writable: bool = True) -> Tables:

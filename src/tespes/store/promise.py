@@ -4,10 +4,12 @@ A log table is insert-only. It refuses a second commit with the same id, the sam
 whoever writes it, and says which of these it was. Acknowledged means: on disk (at a majority, where there are several).
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tespes import errors
 from tespes.events import Entry
 from tespes.events.chain import Head
 from tespes.projections import Document, ReadModel
@@ -111,8 +113,20 @@ class Blobs(Protocol):
     async def get(self, sha256: str) -> bytes:
         """The bytes.
 
-        :raises errors.CorruptLog: they are not there
+        :raises errors.CorruptLog: they are not there, or others
         """
+
+
+def checked(sha256: str, content: bytes | None) -> bytes:
+    """The bytes of a blob, if they are what its name says.
+
+    :raises errors.CorruptLog: they are missing, or others
+    """
+    if content is None:
+        raise errors.CorruptLog(f"the blob {sha256} is missing")
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise errors.CorruptLog(f"the blob {sha256} has other bytes than its name says")
+    return content
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from tespes.events import Entry, chain
 from tespes.events.chain import Head
 from tespes.projections import Document, ReadModel
 from tespes.store import layout
-from tespes.store.promise import Conflict, PositionTaken, SameId, Tables, VersionTaken, Written
+from tespes.store.promise import Conflict, PositionTaken, SameId, Tables, VersionTaken, Written, checked
 
 Answer = TypeVar("Answer")
 
@@ -113,13 +113,19 @@ class LogTable:
     async def read(self, after: int, limit: int) -> list[Entry]:
         """See promise.LogTable.read."""
         query = f"SELECT {_COLUMNS} FROM log WHERE position > ? ORDER BY position LIMIT ?"  # noqa: S608 - constants
-        return await self._entries(query, (after, limit))
+        rows = await self._reader.run(lambda database: database.execute(query, (after, limit)).fetchall())
+        return [layout.from_row(row) for row in rows]
 
     async def read_streams(self, after: Mapping[str, int]) -> dict[str, list[Entry]]:
         """See promise.LogTable.read_streams."""
-        query = f"SELECT {_COLUMNS} FROM json_each(?), log WHERE stream = key AND version > value"  # noqa: S608 - constants
+        query = (
+            f"SELECT json_group_array(json_array({_COLUMNS})) FROM json_each(?), log"  # noqa: S608 - constants
+            " WHERE stream = key AND version > value"
+        )
+        asked = orjson.dumps(after).decode()
+        rows = await self._reader.run(lambda database: database.execute(query, (asked,)).fetchone()[0])
         found: dict[str, list[Entry]] = {}
-        for entry in await self._entries(query, (orjson.dumps(after).decode(),)):
+        for entry in sorted(map(layout.from_row, orjson.loads(rows)), key=lambda entry: entry.position):
             found.setdefault(entry.commit.stream, []).append(entry)
         return found
 
@@ -133,12 +139,6 @@ class LogTable:
         found = await self._reader.run(lambda database: database.execute(query, (asked,)).fetchone()[0])
         answer: dict[str, int] = orjson.loads(found)
         return answer
-
-    async def _entries(self, query: str, values: tuple[Any, ...]) -> list[Entry]:
-        whole = f"SELECT json_group_array(json_array({_NAMES})) FROM ({query})"  # noqa: S608 - constants
-        found = await self._reader.run(lambda database: database.execute(whole, values).fetchone()[0])
-        entries = [layout.from_row(row) for row in orjson.loads(found)]
-        return sorted(entries, key=lambda entry: entry.position)  # SQLite promises no order in an aggregate
 
 
 class Documents:
@@ -218,9 +218,7 @@ class Blobs:
         """See promise.Blobs.get."""
         query = "SELECT content FROM blob WHERE sha256 = ?"
         found = await self._reader.run(lambda database: database.execute(query, (sha256,)).fetchone())
-        if found is None:
-            raise errors.CorruptLog(f"the blob {sha256} is missing")
-        return bytes(found[0])
+        return checked(sha256, None if found is None else bytes(found[0]))
 
 
 async def open_tables(directory: Path, stack: AsyncExitStack, *, writable: bool = True) -> Tables:
