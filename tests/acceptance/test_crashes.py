@@ -118,6 +118,7 @@ def test_after_the_result_arrived_and_before_its_append(
     assert_ran_once(tespes, task_id, counter, ftp)
 
 
+@pytest.mark.parametrize("tespes", [pytest.param("sqlite", marks=pytest.mark.slow), "mongodb"], indirect=True)
 def test_after_the_last_report_and_the_result_arrived_and_before_their_appends(
     request: pytest.FixtureRequest, tespes: Tespes, counter: Counter
 ) -> None:

@@ -18,6 +18,7 @@ from tespes.local.rabbitmq import PrivateRabbitMQ
 pytestmark = pytest.mark.servers
 
 
+@pytest.mark.parametrize("tespes", ["sqlite", pytest.param("mongodb", marks=pytest.mark.slow)], indirect=True)
 def test_rabbitmq_stops_and_starts_while_a_task_runs(
     loop_thread: Loop, tespes: Tespes, rabbitmq: PrivateRabbitMQ, counter: Counter
 ) -> None:
@@ -68,6 +69,7 @@ def test_a_runner_that_is_killed_leaves_a_reason(tespes: Tespes, counter: Counte
     assert "executor 0" in reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tespes", ["sqlite"], indirect=True)
 def test_a_node_without_python_is_named(loop_thread: Loop, tespes: Tespes, rabbitmq: PrivateRabbitMQ, tmp_path: Path) -> None:
     """No Python 3 on the node: the shell says so, and the task ends with that reason."""
@@ -99,6 +101,7 @@ def _kill_runners() -> None:
                 os.kill(int(process.name), 9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tespes", ["sqlite"], indirect=True)
 def test_a_full_disk_on_the_node_is_named(
     loop_thread: Loop, tespes: Tespes, rabbitmq: PrivateRabbitMQ, ftp: LocalFTP, tmp_path: Path
