@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: help demo test test-full check bench contracts lock clean
 
 help:
-	@echo "make demo       run the main job on this machine (ONCE=1: end after it; STORE=mongodb: on the MongoDB wire server)"
+	@echo "make demo       run the main job on this machine (ONCE=1: end after it; STORE=mongodb; PORT=8080)"
 	@echo "make test       all tests that belong to every change"
 	@echo "make test-full  those, and what takes longer"
 	@echo "make check      format, lint, types, imports"
@@ -13,6 +13,10 @@ help:
 	@echo "make contracts  write events/ and projections/ anew from the code"
 	@echo "make lock       resolve the dependencies anew"
 	@echo "make clean      remove what the above made"
+
+ifneq ($(filter-out mongodb sqlite,$(STORE)),)
+$(error STORE is $(STORE), it must be sqlite or mongodb)
+endif
 
 demo: .venv/ready .venv-pulsar/ready
 	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap

@@ -30,6 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
         return uvloop.run(_run(command, given))
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except errors.TespesError as error:
         return _complain(error)
     except BaseExceptionGroup as group:

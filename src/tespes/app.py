@@ -63,6 +63,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
         opened = await store.open_store(configuration.store_options(settings), settings.state_dir, stack)
         listening, url = _socket(settings)
         stack.callback(listening.close)
+        configuration.sites(settings, _USUAL_URL, url)  # what is wrong there is said before anything is started
         broker_url, broker = await _broker(settings, stack)
         background = await stack.enter_async_context(_Background())
         background.start("append", opened.log.run)

@@ -16,10 +16,13 @@ import aiohttp
 from tespes import app, errors, events, logging, settings, show
 from tespes.events import Entry
 from tespes.flow.follow import follow
+from tespes.local import files
 from tespes.local.ftp import LocalFTP
 from tespes.local.mongodb import LocalMongoDB
+from tespes.local.ports import is_free
 from tespes.local.pulsar import LocalPulsar
 from tespes.local.rabbitmq import PrivateRabbitMQ
+from tespes.store.lock import lock
 
 CONTENT = b"Hello World!"
 EXPECTED = "ed076287532e86365e841e92bfc50d8c"
@@ -67,6 +70,9 @@ async def run(plan: Plan) -> int:
 
 async def _start(plan: Plan, stack: AsyncExitStack) -> tuple[LocalFTP, app.Service]:
     state = plan.state_dir.absolute()
+    lock(files.make_private_directory(state), stack, "demo.lock")  # before anything of another demo is touched
+    if plan.port and not is_free(plan.port):
+        raise errors.SetupError(f"port {plan.port} is in use: choose another with --port (make demo PORT=...)")
     given = settings.load(None, {"state_dir": state})
     broker = given.rabbitmq.url.get_secret_value() if given.rabbitmq.url else None
     if broker is None:

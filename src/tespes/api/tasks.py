@@ -90,6 +90,10 @@ def read_task(body: bytes) -> tes.Task:
         raise bad_request(error) from error
     if _NUL in body:
         _refuse_nul(task.document(), "")
+    resources = task.resources
+    if resources and resources.backend_parameters_strict and resources.backend_parameters:
+        found = ", ".join(resources.backend_parameters)
+        raise errors.BadRequest("resources.backend_parameters", found, "this release supports none, and they are strict")
     return task
 
 

@@ -5,8 +5,6 @@
 SQLite lets go of the interpreter for each statement step, and taking it back costs more than the step.
 """
 
-import fcntl
-import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -21,6 +19,7 @@ from tespes.events.chain import Head
 from tespes.projections import Document, ReadModel
 from tespes.store import layout
 from tespes.store.connection import Connection
+from tespes.store.lock import lock
 from tespes.store.promise import Conflict, PositionTaken, SameId, Tables, VersionTaken, Written, checked
 
 _NAMES = ", ".join(layout.COLUMNS)
@@ -171,9 +170,12 @@ async def open_tables(directory: Path, stack: AsyncExitStack, *, writable: bool 
     :param writable: False opens it for reading beside a running TESPES
     :raises errors.SetupError: another process writes there, or the directory cannot be used
     """
+    if not writable and not (directory / "log.sqlite3").is_file():
+        raise errors.SetupError(f"there is no log in {directory}: name the state directory with --state-dir")
     try:
         if writable:
-            _lock(directory, stack)
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240 - once, at the start
+            lock(directory, stack)
         log_writer = await _connect(stack, directory / "log.sqlite3", "FULL", _LOG_SCHEMA if writable else None)
         views_writer = await _connect(stack, directory / "views.sqlite3", "NORMAL", _VIEWS_SCHEMA if writable else None)
     except (OSError, errors.StoreUnavailable) as error:
@@ -195,23 +197,6 @@ async def _connect(stack: AsyncExitStack, path: Path, synchronous: str, schema: 
         script = schema
         await connection.run(lambda database: database.executescript(script))
     return connection
-
-
-def _lock(directory: Path, stack: AsyncExitStack) -> None:
-    """The lock file names the process that holds it; the kernel lets go of it when that process ends."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = stack.enter_context((directory / "lock").open("a+"))
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.seek(0)
-        holder = lock.read().strip() or "unknown"
-        raise errors.SetupError(
-            f"the state directory {directory} is in use by process {holder}: stop it, or choose another with --state-dir"
-        ) from error
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
 
 
 def _insert(database: sqlite3.Connection, entries: Sequence[Entry], rows: list[Any]) -> Written:
