@@ -12,6 +12,7 @@ from tespes.projections import Document, ReadModel
 from tespes.store import Documents, Log
 
 _AT_A_STRETCH = 50
+_REST_S = 0.005
 
 _log = structlog.get_logger(__name__)
 
@@ -53,3 +54,4 @@ class Projector:
             if document is not None:
                 changed[stream] = document
         await self._documents.save(self._model, list(changed.values()), entries[-1].position)
+        await asyncio.sleep(_REST_S)  # what comes meanwhile is saved as one

@@ -74,6 +74,7 @@ class Appender:
         try:
             while True:
                 await self._filled.wait()
+                await asyncio.sleep(0)  # whoever is ready to append comes along; nobody waits for anybody who is not
                 await self._finish(asyncio.ensure_future(self._write(self._take())))
         finally:
             self._stopped = True
