@@ -7,16 +7,14 @@ from tespes.api.runners import RunnerRoutes
 from tespes.api.tasks import TaskRoutes
 
 
-def application(tasks: TaskRoutes | None, runners: RunnerRoutes | None, max_body_bytes: int) -> web.Application:
+def application(tasks: TaskRoutes, runners: RunnerRoutes, max_body_bytes: int) -> web.Application:
     """The web application.
 
     :param max_body_bytes: of a request other than a transfer; larger: 413
     """
     app = web.Application(middlewares=[answer_errors], client_max_size=max_body_bytes)
-    if tasks is not None:
-        tasks.add_to(app)
-    if runners is not None:
-        runners.add_to(app)
+    tasks.add_to(app)
+    runners.add_to(app)
     return app
 
 
