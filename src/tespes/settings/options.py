@@ -1,0 +1,67 @@
+"""What each part of TESPES needs of the settings, in that part's own terms."""
+
+from urllib.parse import urlsplit
+
+from tespes import __version__, errors, pulsar, storage, store
+from tespes.settings.sections import Pulsar, Settings
+from tespes.storage import ftp
+from tespes.task import Patience
+from tespes.tes.service import Service
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def store_options(settings: Settings) -> store.Options:
+    """What the store needs."""
+    uri = settings.store.mongodb_uri
+    return store.Options(uri.get_secret_value() if uri else None, settings.store.mongodb_database)
+
+
+def storage_options(settings: Settings) -> storage.Options:
+    """What the storages need."""
+    logins = {host: ftp.Login(login.user, login.password.get_secret_value()) for host, login in settings.storage.ftp.items()}
+    return storage.Options(logins, settings.storage.silence_s)
+
+
+def patience(settings: Settings) -> Patience:
+    """How long dispatch waits."""
+    return Patience(**settings.patience.model_dump())
+
+
+def habits(settings: Settings) -> pulsar.Habits:
+    """How runners work."""
+    runner = settings.runner
+    return pulsar.Habits(runner.tail_bytes, runner.heartbeat_s, runner.report_patience_s)
+
+
+def service(settings: Settings) -> Service:
+    """Who answers here."""
+    return Service(**settings.service.model_dump(), version=__version__)
+
+
+def sites(settings: Settings, broker_url: str, own_url: str) -> dict[str, pulsar.Site]:
+    """The Pulsars, by name.
+
+    :param broker_url: the RabbitMQ of those that name no other; :param own_url: where nodes on this machine reach TESPES
+    :raises errors.SetupError: a Pulsar elsewhere has no callback_url
+    """
+    return {name: _site(name, each, settings, broker_url, own_url) for name, each in settings.pulsars.items()}
+
+
+def _site(name: str, each: Pulsar, settings: Settings, broker_url: str, own_url: str) -> pulsar.Site:
+    url = each.broker_url.get_secret_value() if each.broker_url else broker_url
+    callback = each.callback_url or settings.http.public_url
+    if callback is None and urlsplit(url).hostname not in _LOOPBACK:
+        raise errors.SetupError(
+            f"pulsars.{name}.callback_url is missing: its broker is not on this machine, so name the address where its"
+            " nodes reach TESPES"
+        )
+    return pulsar.Site(
+        name=name,
+        broker_url=url,
+        manager=each.manager,
+        key_prefix=each.key_prefix,
+        slots=each.slots,
+        runtime=each.runtime.model_dump(exclude_none=True),
+        callback_url=(callback or own_url).rstrip("/"),
+    )
