@@ -95,8 +95,12 @@ def given(*history: events.Event) -> History:
 # What can happen, with everything chosen that a test does not care about.
 
 
-def created(executors: int = 1, *, ignoring: Sequence[int] = (), preemptible: bool = False) -> events.TaskCreated:
-    """A task of some executors, of which some may fail."""
+def created(
+    executors: int = 1, *, ignoring: Sequence[int] = (), preemptible: bool = False, max_attempts: int | None = None
+) -> events.TaskCreated:
+    """A task of some executors, of which some may fail, and that may be tried again after its commands began."""
+    parameters = {"max_attempts": str(max_attempts)} if max_attempts else None
+    asked = tes.Resources(preemptible=preemptible or None, backend_parameters=parameters)
     return events.TaskCreated(
         task=tes.Task(
             executors=tuple(
@@ -104,7 +108,7 @@ def created(executors: int = 1, *, ignoring: Sequence[int] = (), preemptible: bo
                 for number in range(executors)
             ),
             outputs=(tes.Output(url="ftp://files.example.org/out", path="/data/out"),),
-            resources=tes.Resources(preemptible=True) if preemptible else None,
+            resources=asked if preemptible or max_attempts else None,
         )
     )
 

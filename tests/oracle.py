@@ -63,6 +63,13 @@ def told(entries: Iterable[Stored]) -> Told:
     return seen
 
 
+def attempts_allowed(entries: Sequence[Stored]) -> tuple[int, int]:
+    """How many attempts may begin a command, and how many there may be at all: by the task, as it was submitted."""
+    asked = json.loads(entries[0]["events"][0]["data"])["task"].get("resources", {})
+    begun = asked.get("backend_parameters", {}).get("max_attempts", "3" if asked.get("preemptible") else "1")
+    return int(begun), max(int(begun), 3)
+
+
 def shown(view: Stored) -> Told:
     """What a task view tells: the same things, as clients read them."""
     tries = [log for log in view["task"].get("logs", []) if "metadata" in log]

@@ -142,7 +142,9 @@ wishes = st.builds(
     reason=st.sampled_from([None, "the disk is full", "the node is gone"]),
     said=st.sampled_from([(), (0,), (0, 1), (1,), (0, 0), (1, 0), (0, 1, 2, 3)]),
 )
-orders = st.builds(given.created, st.integers(1, 3), preemptible=st.booleans())
+orders = st.builds(
+    given.created, st.integers(1, 3), preemptible=st.booleans(), max_attempts=st.sampled_from([None, None, 1, 2, 4, 10])
+)
 
 
 many_wishes = st.lists(wishes, min_size=8, max_size=40)

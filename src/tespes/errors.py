@@ -23,6 +23,8 @@
 
 from dataclasses import dataclass
 
+_FOUND_CHARACTERS = 80
+
 
 class TespesError(Exception):
     """Anything that TESPES raises on purpose; its text is meant for a person."""
@@ -48,6 +50,23 @@ class BadRequest(RequestError):
     def __str__(self) -> str:
         where = self.field or "the body"
         return f"{where}: found {self.found}; {self.allowed}"
+
+
+def quoted(value: object) -> str:
+    """What was found, for a person: as it would stand in JSON, or what it is, cut to a readable length."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case dict():
+            return "an object"
+        case list() | tuple():
+            return "a list"
+        case str() if len(value) > _FOUND_CHARACTERS:
+            return f"{value[:_FOUND_CHARACTERS]!r}… ({len(value):,} characters)"
+        case _:
+            return repr(value)
 
 
 class NotFound(RequestError):

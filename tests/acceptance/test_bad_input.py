@@ -140,12 +140,19 @@ EXECUTOR = {"image": "alpine", "command": ["true"]}
         ({"executors": [{"image": "", "command": []}]}, "executors.0.image"),
         ({"executors": [EXECUTOR], "inputs": [{"path": "relative", "url": "ftp://h/x"}]}, "inputs.0.path"),
         ({"executors": [EXECUTOR], "inputs": [{"path": "/a/../b", "url": "ftp://h/x"}]}, "inputs.0.path"),
-        ({"executors": [EXECUTOR], "inputs": [{"path": "/a"}]}, "inputs.0"),
+        ({"executors": [EXECUTOR], "inputs": [{"path": "/a"}]}, "inputs.0.url"),
+        ({"executors": [EXECUTOR], "inputs": [{"path": "/a", "url": "u"}, {"path": "/a/b", "url": "u"}]}, "inputs.1.path"),
         ({"executors": [EXECUTOR], "inputs": [{"path": "/a", "url": "u", "type": "LINK"}]}, "inputs.0.type"),
         ({"executors": [EXECUTOR], "outputs": [{"path": "/a"}]}, "outputs.0.url"),
         ({"executors": [{**EXECUTOR, "env": {"A": 1}}]}, "executors.0.env.A"),
         ({"executors": [EXECUTOR], "resources": {"cpu_cores": 2**31}}, "resources.cpu_cores"),
+        ({"executors": [EXECUTOR], "resources": {"cpu_cores": 0.5}}, "resources.cpu_cores"),
         ({"executors": [{**EXECUTOR, "command": ["a\0b"]}]}, "executors.0.command.0"),
+        ({"executors": [{**EXECUTOR, "command": ["x" * 131_000] * 9}]}, "executors"),
+        ({"executors": [EXECUTOR], "name": "x" * 15 * 2**20}, "name"),
+        (b"[" * 10_000 + b"]" * 10_000, ""),
+        (b"", ""),
+        (b'{"executors": [], "executors": []}', ""),
         (b'{"executors": [{"image": "alpine", "command": ["\\ud800"]}]}', ""),
     ],
 )
@@ -158,6 +165,8 @@ def test_a_wrong_task_is_refused_with_the_fields_name(quiet: Tespes, body: Any, 
     found = problem(refused.value)
     assert refused.value.code == 400
     assert found["field"] == field, found
+    assert found["found"] in found["detail"]
+    assert "expected" in found["detail"]
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +230,39 @@ def test_sloppy_clients_are_understood(quiet: Tespes) -> None:
         "executors": [EXECUTOR],
         "tags": {"kept": ""},
     }
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded", "nonsense"])
+def test_the_content_type_does_not_matter(quiet: Tespes, content_type: str) -> None:
+    """What is sent to /tasks is read as JSON, whatever the client calls it."""
+    data = json.dumps({"executors": [EXECUTOR]}).encode()
+    headers = {"Content-Type": content_type}
+    request = urllib.request.Request(f"{quiet.url}/v1/tasks", data=data, headers=headers, method="POST")  # noqa: S310 - loopback
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - loopback
+        assert list(json.load(answer)) == ["id"]
+
+
+def test_backend_parameters_are_those_of_service_info(quiet: Tespes) -> None:
+    """What is listed there is stored; what is not is dropped with a line in system_logs, in lists as well."""
+    (known,) = quiet.get("/v1/service-info")["tesResources_backend_parameters"]
+    resources = {"backend_parameters": {known.upper(): "2", "VmSize": "A1"}}
+    task_id = quiet.submit({"executors": [EXECUTOR], "resources": resources})
+    found = quiet.task(task_id)
+    assert found["resources"] == {"backend_parameters": {known: "2"}}
+    (log,) = found["logs"]
+    assert log["system_logs"] == ["the backend parameter VmSize is not supported and was not used"]
+    until(lambda: quiet.get("/v1/tasks?page_size=1&view=FULL")["tasks"] == [found])
+
+
+def test_names_and_commands_come_back_exactly(quiet: Tespes) -> None:
+    """Any Unicode, newlines, and a command of nearly a mebibyte."""
+    task = {
+        "name": "two\nlines \u2028 😀",
+        "executors": [{"image": "any", "command": ["x" * 131_071] * 7}],
+        "tags": {"$a.b": "\t"},
+    }
+    found = quiet.task(quiet.submit(task))
+    assert {name: found[name] for name in task} == task
 
 
 def test_pages_hold_every_task_once_newest_first(quiet: Tespes) -> None:

@@ -21,7 +21,6 @@ from tespes.projections import TASK_VIEW, Document, fold
 from tespes.store import layout
 from tespes.task import commands
 from tespes.task.commands import PulsarStatus
-from tespes.task.decide import ATTEMPTS_MAX
 from tespes.task.state import Canceling, Claimed, Ended
 
 OF_AN_ATTEMPT = (
@@ -212,6 +211,19 @@ def _goes_on(later: list[events.Event], attempt: int, state: task.State | None) 
 
 
 @given(lives)
+def test_a_command_begins_no_more_often_than_its_user_allows(life: Life) -> None:
+    """Users' commands are not idempotent; and no task is tried for ever, nor preempted unless it may be."""
+    begun = {event.attempt for event in life.happened if isinstance(event, events.ExecutorStarted)}
+    scheduled = [event for event in life.happened if isinstance(event, events.AttemptScheduled)]
+    may_begin, may_be = oracle.attempts_allowed(life.stored)
+    assert len(begun) <= may_begin
+    assert len(scheduled) <= may_be
+    preempted = any(isinstance(event, events.TaskPreempted) for event in life.happened)
+    asked = life.order.task.resources
+    assert not preempted or (asked is not None and asked.preemptible)
+
+
+@given(lives)
 def test_claims_do_not_overlap(life: Life) -> None:
     """Law 7: a claimed attempt has ended before another is scheduled, and each is claimed by one run."""
     claimed: int | None = None
@@ -329,7 +341,7 @@ def test_whatever_happened_a_pulsar_that_lives_brings_the_end(
 ) -> None:
     """Law 6, the core's half: place, claim and result, again and again, lead to a terminal state in bounded steps."""
     life = lived(order, wishes)
-    for _ in range(2 * ATTEMPTS_MAX):
+    for _ in range(2 * oracle.attempts_allowed(life.stored)[1]):
         life.obey(g.PLACE)
         attempt = oracle.told(life.stored).attempts
         run_id = next(

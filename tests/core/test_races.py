@@ -9,6 +9,7 @@ from tespes.events import Outcome
 from tespes.task import commands
 from tespes.task.commands import PulsarStatus
 from tespes.task.decide import ATTEMPTS_MAX
+from tespes.task.state import Waiting
 
 CREATED, SCHEDULED, RECEIVED, CLAIMED = g.created(), g.scheduled(), g.received(), g.claimed()
 SENT = (CREATED, SCHEDULED)
@@ -20,6 +21,7 @@ CANCELED, COMPLETED = events.TaskCanceled(), events.TaskCompleted()
 CANCELING = (*RUNNING, ASKED)
 FINISHED = (*RUNNING, g.ended(), g.over(Outcome.SUCCEEDED), COMPLETED)
 LOST = "Pulsar site-a lost the job"
+SIGNAL = "signal 9, while executor 0 ran"
 LOST_WHILE_IT_RAN = f"{LOST}, while executor 0 ran: it may still run"
 
 
@@ -404,7 +406,7 @@ class TestDying:
 
 
 class TestTryingAgain:
-    """Retries: before the first executor up to three attempts; after it one, unless the task is preemptible."""
+    """Retries: before the first executor up to three attempts; after it one, unless the task asks for more."""
 
     @pytest.mark.parametrize("before", [0, 1])
     @pytest.mark.parametrize("begun", [(), (RECEIVED,), (RECEIVED, CLAIMED)], ids=["sent", "received", "claimed"])
@@ -472,12 +474,107 @@ class TestTryingAgain:
             g.over(Outcome.LOST, reason, last), events.TaskPreempted(reason=reason)
         )
 
-    def test_a_preemptible_task_that_fails_is_not_preempted(self) -> None:
-        """Only a loss is a preemption."""
-        reason = "signal 9, while executor 0 ran"
-        given(g.created(preemptible=True), *RUNNING[1:]).when(g.status(PulsarStatus.FAILED, "signal 9")).then(
-            g.over(Outcome.SYSTEM_FAILED, reason), failed(reason)
+    @pytest.mark.parametrize("number", [1, 2, 3])
+    def test_a_preemptible_task_that_fails_is_not_preempted(self, number: int) -> None:
+        """Only a loss is a preemption; any other failure is tried again, too, and in the end a SYSTEM_ERROR."""
+        end = () if number < ATTEMPTS_MAX else (failed(SIGNAL),)
+        given(*_begun(g.created(preemptible=True), number)).when(
+            g.status(PulsarStatus.FAILED, "signal 9", attempt=number)
+        ).then(g.over(Outcome.SYSTEM_FAILED, SIGNAL, number), *end)
+
+
+class TestMaxAttempts:
+    """The backend parameter `max_attempts`: how many attempts a task may use up after an executor began."""
+
+    LAST = (1, 2, 10)
+
+    @pytest.mark.parametrize(
+        ("command", "outcome", "reason"),
+        [
+            (g.status(PulsarStatus.LOST, LOST), Outcome.LOST, LOST_WHILE_IT_RAN),
+            (g.status(PulsarStatus.FAILED, "signal 9"), Outcome.SYSTEM_FAILED, SIGNAL),
+            (g.status(PulsarStatus.CANCELLED, "killed"), Outcome.KILLED, "killed, while executor 0 ran"),
+            (g.give_up(1, "silent"), Outcome.LOST, "silent"),
+            (g.result(Outcome.SYSTEM_FAILED, reason="disk full", retryable=True), Outcome.SYSTEM_FAILED, "disk full"),
+        ],
+        ids=["lost", "died", "killed", "silent", "said so"],
+    )
+    def test_an_attempt_that_is_lost_or_fails_for_the_systems_reason_is_followed_by_another(
+        self, command: task.Command, outcome: Outcome, reason: str
+    ) -> None:
+        """Two allowed, one used up: back to waiting."""
+        history = (g.created(max_attempts=2), *RUNNING[1:])
+        given(*history).when(command).then(g.over(outcome, reason))
+        given(*history, g.over(outcome, reason)).then_shows(tes.State.QUEUED)
+        given(*history, g.over(outcome, reason)).when(g.PLACE).then(g.scheduled(2))
+
+    @pytest.mark.parametrize("allowed", LAST)
+    @pytest.mark.parametrize("said", [PulsarStatus.LOST, PulsarStatus.FAILED])
+    def test_the_last_one_that_is_allowed_is_the_last(self, said: PulsarStatus, allowed: int) -> None:
+        """SYSTEM_ERROR with the reason; the task is not preemptible, so it is not PREEMPTED."""
+        answer = given(*_begun(g.created(max_attempts=allowed), allowed)).when(g.status(said, "it died", attempt=allowed))
+        over = answer.decision[0]
+        assert isinstance(over, events.AttemptEnded)
+        answer.then(over, failed(over.reason or ""))
+
+    @pytest.mark.parametrize("allowed", LAST)
+    def test_a_preemptible_task_may_ask_for_more_or_less(self, allowed: int) -> None:
+        """`max_attempts` counts, not the three that preemptible tasks have else; used up by losses, they are PREEMPTED."""
+        history = _begun(g.created(preemptible=True, max_attempts=allowed), allowed)
+        given(*history).when(g.status(PulsarStatus.LOST, LOST, attempt=allowed)).then(
+            g.over(Outcome.LOST, LOST_WHILE_IT_RAN, allowed), events.TaskPreempted(reason=LOST_WHILE_IT_RAN)
         )
+
+    @pytest.mark.parametrize("allowed", LAST)
+    def test_what_did_not_begin_is_tried_three_times_in_any_case(self, allowed: int) -> None:
+        """And more often if more is allowed."""
+        last = max(allowed, ATTEMPTS_MAX)
+        for number in range(1, last + 1):
+            history = (g.created(max_attempts=allowed), *g.tried(number - 1), g.scheduled(number))
+            end = (failed("silent"),) if number == last else ()
+            given(*history).when(g.give_up(number, "silent")).then(g.over(Outcome.LOST, "silent", number), *end)
+
+    def test_attempts_that_did_not_begin_count(self) -> None:
+        """Two allowed, the first never claimed: the second that began is the last."""
+        history = _begun(g.created(max_attempts=2), 2)
+        given(*history).when(g.give_up(2, LOST)).then(g.over(Outcome.LOST, LOST, 2), failed(LOST))
+
+    @pytest.mark.parametrize("allowed", [2, 10])
+    def test_what_cannot_fare_better_is_not_tried_again(self, allowed: int) -> None:
+        """An executor's error is the user's, and `no such login` stays that."""
+        history = (g.created(max_attempts=allowed), *RUNNING[1:])
+        given(*history).when(g.result(Outcome.SYSTEM_FAILED, reason="530 no such login")).then(
+            g.over(Outcome.SYSTEM_FAILED, "530 no such login"), failed("530 no such login")
+        )
+        given(*history).when(g.result(Outcome.EXECUTOR_FAILED, g.ended(0, 1), reason="exit code 1")).then(
+            g.ended(0, 1), g.over(Outcome.EXECUTOR_FAILED, "exit code 1"), events.TaskExecutorFailed(executor=0, exit_code=1)
+        )
+
+    def test_a_cancel_is_a_cancel(self) -> None:
+        """However many attempts are left."""
+        history = (g.created(max_attempts=10), *RUNNING[1:], ASKED)
+        given(*history).when(g.give_up(1, LOST)).then(g.over(Outcome.LOST, LOST), CANCELED)
+
+    @pytest.mark.parametrize("value", ["", "0", "11", "many", "²", "9" * 5000])
+    def test_a_value_that_cannot_be_counts_as_none(self, value: str) -> None:
+        """`evolve` never refuses: what stands in a log is read, whoever wrote it."""
+        asked = tes.Resources(backend_parameters={"max_attempts": value, "VmSize": "x"})
+        created = events.TaskCreated(task=CREATED.task.model_copy(update={"resources": asked}))
+        given(*_begun(created, 1)).when(g.give_up(1, LOST)).then(g.over(Outcome.LOST, LOST), failed(LOST))
+
+    def test_the_pause_between_attempts_grows_to_half_a_minute(self) -> None:
+        """2 s, 4 s, 8 s ...: a task of ten attempts does not wait for hours between them."""
+        pauses_s = []
+        for number in range(1, 11):
+            waiting = g.state_after(g.created(max_attempts=10), *g.tried(number))
+            assert isinstance(waiting, Waiting)
+            pauses_s.append((waiting.not_before - g.at(2 * number)).total_seconds())
+        assert pauses_s == [2, 4, 8, 16, 30, 30, 30, 30, 30, 30]
+
+
+def _begun(created: events.TaskCreated, number: int) -> tuple[events.Event, ...]:
+    """An executor runs in attempt `number`; those before it came to nothing."""
+    return (created, *g.tried(number - 1), g.scheduled(number), g.claimed(number), g.started(0, number))
 
 
 class TestLateMessages:

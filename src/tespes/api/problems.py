@@ -1,7 +1,7 @@
 """Errors as JSON problems (RFC 9457): one table, one middleware."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -13,7 +13,7 @@ from tespes import errors
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_FOUND_CHARACTERS = 80
+_NAME_CHARACTERS = 80
 _STATUS: tuple[tuple[type[errors.TespesError], int, str], ...] = (
     (errors.BadRequest, 400, "The request is wrong"),
     (errors.Unauthorized, 401, "The token is missing or wrong"),
@@ -24,6 +24,34 @@ _STATUS: tuple[tuple[type[errors.TespesError], int, str], ...] = (
     (errors.TransferInterrupted, 502, "The transfer broke"),
     (errors.Unavailable, 503, "Something TESPES needs is away"),
 )
+
+_EXPECTED = {
+    "missing": "this field",
+    "json_invalid": "JSON (RFC 8259, in UTF-8)",
+    "string_type": "a text",
+    "string_unicode": "a text of whole characters",
+    "string_pattern_mismatch": "a text of another form",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing_size": "a smaller number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+    "datetime_type": "a moment (RFC 3339)",
+    "datetime_parsing": "a moment (RFC 3339)",
+    "datetime_from_date_parsing": "a moment (RFC 3339)",
+    "datetime_object_invalid": "a moment (RFC 3339)",
+    "union_tag_not_found": "a report",
+    "union_tag_invalid": "a report that is known",
+}
 
 _log = structlog.get_logger(__name__)
 
@@ -47,7 +75,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except web.HTTPException as error:
         if error.status < 400:  # noqa: PLR2004 - a redirect
             raise
-        return problem(error.status, error.reason, error.text or error.reason)
+        return _from_http(request, error)
     except errors.TespesError as error:
         return from_error(error)
     except ConnectionResetError:
@@ -56,6 +84,19 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         reference = f"{time.time_ns():x}"
         _log.exception("a request failed", path=request.path, reference=reference)
         return problem(500, "TESPES failed", f"the log has the details under reference {reference}")
+
+
+def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:
+    match error:
+        case web.HTTPNotFound():
+            return problem(error.status, error.reason, f"there is nothing at {request.path}")
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(error.allowed_methods))
+            answer = problem(error.status, error.reason, f"found {request.method}; {allowed} is expected")
+            answer.headers["Allow"] = allowed
+            return answer
+        case _:
+            return problem(error.status, error.reason, error.text or error.reason)
 
 
 def from_error(error: errors.TespesError) -> web.Response:
@@ -70,14 +111,29 @@ def from_error(error: errors.TespesError) -> web.Response:
 
 
 def bad_request(error: ValidationError) -> errors.BadRequest:
-    """The first thing that pydantic found wrong, as one of our errors."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    found = "nothing" if first["type"] == "missing" else _cut(first["input"])
-    allowed = first["msg"].removeprefix("Value error, ")
-    return errors.BadRequest(field, found, allowed[:1].lower() + allowed[1:])
+    """The first thing that pydantic found wrong, as one of our errors, in our words."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part)[:_NAME_CHARACTERS] for part in first["loc"])
+    found = "nothing" if first["type"] == "missing" else errors.quoted(first["input"])
+    return errors.BadRequest(_without_halves(field), found, _expected(first["type"], first.get("ctx", {})))
 
 
-def _cut(value: Any) -> str:
-    text = value.decode(errors="replace") if isinstance(value, bytes) else repr(value)
-    return text if len(text) <= _FOUND_CHARACTERS else f"{text[:_FOUND_CHARACTERS]}…"
+def _expected(kind: str, context: Mapping[str, Any]) -> str:
+    match kind:
+        case "value_error":
+            return str(context["error"])
+        case "enum" | "literal_error":
+            return f"{context['expected']} is expected".replace("'", "")
+        case "greater_than_equal":
+            return f"a number from {context['ge']} on is expected"
+        case "less_than_equal":
+            return f"a number up to {context['le']} is expected"
+        case "string_too_long":
+            return f"at most {context['max_length']:,} characters are expected"
+        case _:
+            return f"{_EXPECTED.get(kind, 'another value')} is expected"
+
+
+def _without_halves(text: str) -> str:
+    """Half a character, which JSON may have, goes into no answer."""
+    return text.encode(errors="backslashreplace").decode()

@@ -59,10 +59,12 @@ class TaskCreated:
     """A client submitted a task. The first event of every task; an AttemptScheduled, a TaskDeferred or a cancel follows.
 
     :param kept: the inputs' contents that were too long to stand in `task`
+    :param notes: what of the client's wishes is not heeded, in words; it does not stand in `task` any more
     """
 
     task: tes.Task
     kept: tuple[Kept, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

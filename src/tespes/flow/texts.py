@@ -14,13 +14,21 @@ INLINE_FILES = 500
 
 async def keep_contents(blobs: Blobs, task: tes.Task) -> tuple[tes.Task, tuple[events.Kept, ...]]:
     """The task without the contents of inputs that are too long, and where those are kept."""
+    shortened, long = without_contents(task)
+    for kept, content in long:
+        await blobs.put(kept.sha256, content)
+    return shortened, tuple(kept for kept, _ in long)
+
+
+def without_contents(task: tes.Task) -> tuple[tes.Task, tuple[tuple[events.Kept, bytes], ...]]:
+    """The task without the contents of inputs that are too long, and those."""
     inputs = list(task.inputs or ())
-    kept = []
+    long = []
     for index, each in enumerate(inputs):
         if each.content is not None and _is_long(each.content):
-            kept.append(await _keep(blobs, f"inputs.{index}.content", each.content))
+            long.append(_named(f"inputs.{index}.content", each.content))
             inputs[index] = each.model_copy(update={"content": ""})
-    return (task.model_copy(update={"inputs": tuple(inputs)}), tuple(kept)) if kept else (task, ())
+    return (task.model_copy(update={"inputs": tuple(inputs)}), tuple(long)) if long else (task, ())
 
 
 async def keep_files(
@@ -49,7 +57,11 @@ def _is_long(text: str, inline_bytes: int = INLINE_BYTES) -> bool:
 
 
 async def _keep(blobs: Blobs, place: str, text: str) -> events.Kept:
+    kept, content = _named(place, text)
+    await blobs.put(kept.sha256, content)
+    return kept
+
+
+def _named(place: str, text: str) -> tuple[events.Kept, bytes]:
     content = text.encode()
-    digest = hashlib.sha256(content).hexdigest()
-    await blobs.put(digest, content)
-    return events.Kept(place=place, sha256=digest, size_bytes=len(content))
+    return events.Kept(place=place, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content)), content

@@ -18,10 +18,11 @@ class PulsarStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateTask:
-    """A client submits a task."""
+    """A client submits a task; `notes` says what of it is not heeded."""
 
     task: tes.Task
     kept: tuple[events.Kept, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,7 @@ def decide(state: State | None, command: Command) -> Decision:  # noqa: C901, PL
 
 def _create(command: Command) -> Decision:
     if isinstance(command, commands.CreateTask):
-        return (events.TaskCreated(task=command.task, kept=command.kept),)
+        return (events.TaskCreated(task=command.task, kept=command.kept, notes=command.notes),)
     raise errors.NotFound("there is no such task")
 
 
@@ -180,7 +180,7 @@ def _settle(state: Claimed, result: Result) -> Decision:
             return (events.TaskExecutorFailed(executor=last.executor, exit_code=last.exit_code),)
         case Outcome.SYSTEM_FAILED | Outcome.KILLED | Outcome.LOST:
             begun = state.started > 0 or bool(result.executors)
-            return _again_or_fail(state, _reason(result), may_retry=result.retryable and not begun)
+            return _again_or_fail(state, _reason(result), begun=begun, may_retry=result.retryable)
 
 
 def _reason(result: Result) -> str:
@@ -192,14 +192,18 @@ def _ended_unclaimed(state: Scheduled | Received, result: Result) -> Decision:
     """The runner could not even ask to begin; what it says in any other tone is not for this attempt."""
     if result.outcome is not Outcome.SYSTEM_FAILED:
         return ()
-    return (_close(result), *_again_or_fail(state, _reason(result), may_retry=result.retryable))
+    return (_close(result), *_again_or_fail(state, _reason(result), begun=False, may_retry=result.retryable))
 
 
-def _again_or_fail(state: Live, reason: str, *, may_retry: bool) -> Decision:
+def _again_or_fail(state: Live, reason: str, *, begun: bool, may_retry: bool = True) -> Decision:
     """Nothing if another attempt may follow; else the task's end."""
-    if may_retry and state.attempt.number < ATTEMPTS_MAX:
-        return ()
-    return (events.TaskSystemFailed(reason=reason),)
+    return () if may_retry and _has_attempts(state, begun=begun) else (events.TaskSystemFailed(reason=reason),)
+
+
+def _has_attempts(state: Live, *, begun: bool) -> bool:
+    """Users' commands are not idempotent: after an executor began, only a task that says so is tried again."""
+    asked = state.order.max_attempts
+    return state.attempt.number < (asked if begun else max(asked, ATTEMPTS_MAX))
 
 
 def _status(state: State, command: commands.RecordStatus) -> Decision:
@@ -263,17 +267,16 @@ def _stop(state: Live, reason: str, outcome: Outcome) -> Decision:
         case Canceling():
             return (ended, events.TaskCanceled())
         case Scheduled() | Received():
-            return (ended, *_again_or_fail(state, reason, may_retry=True))
+            return (ended, *_again_or_fail(state, reason, begun=False))
         case Claimed():
             return (ended, *_after_claim(state, reason, outcome))
 
 
 def _after_claim(state: Claimed, reason: str, outcome: Outcome) -> Decision:
-    """Users' commands are not idempotent: after an executor began, only a preemptible task is tried again."""
-    preempted = state.order.preemptible and outcome is Outcome.LOST
-    if preempted and state.attempt.number >= ATTEMPTS_MAX:
+    begun = state.started > 0
+    if state.order.preemptible and outcome is Outcome.LOST and not _has_attempts(state, begun=begun):
         return (events.TaskPreempted(reason=reason),)
-    return _again_or_fail(state, reason, may_retry=preempted or state.started == 0)
+    return _again_or_fail(state, reason, begun=begun)
 
 
 def _late(state: Ended, attempt: int, status: str) -> Decision:

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tespes import events, tes
+from tespes.tes import rules
 
 RETRY_AFTER_S = 2.0
+RETRY_AT_MOST_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +19,12 @@ class Order:
     """What never changes about a task.
 
     :param ignore_errors: for each executor, whether the task goes on after its error
+    :param max_attempts: after an executor began, no attempt above this number follows
     """
 
     ignore_errors: tuple[bool, ...]
     preemptible: bool
+    max_attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +93,10 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Canceling:
-    """A cancel was asked for while the attempt may live."""
+    """A cancel was asked for, at `asked_at`, while the attempt may live."""
 
     claimed: Claimed
+    asked_at: datetime
 
     @property
     def order(self) -> Order:
@@ -147,7 +152,7 @@ def evolve(state: State | None, event: events.Event, at: datetime) -> State | No
         case events.AttemptEnded():
             return _attempt_ended(state, event, at)
         case events.TaskCancelRequested():
-            return Canceling(state) if isinstance(state, Claimed) else state
+            return Canceling(state, at) if isinstance(state, Claimed) else state
         case events.TaskCanceled():
             return _ended(state, tes.State.CANCELED)
         case events.TaskCompleted():
@@ -187,7 +192,8 @@ def tes_state(state: State) -> tes.State:
 def _order(event: events.TaskCreated) -> Order:
     task = event.task
     preemptible = bool(task.resources and task.resources.preemptible)
-    return Order(tuple(bool(executor.ignore_error) for executor in task.executors), preemptible)
+    ignore_errors = tuple(bool(executor.ignore_error) for executor in task.executors)
+    return Order(ignore_errors, preemptible, rules.max_attempts(task.resources))
 
 
 def _claimed(state: State | None, event: events.AttemptClaimed) -> State | None:
@@ -207,7 +213,7 @@ def _progressed(state: State | None, step: Callable[[Claimed], Claimed]) -> Stat
         case Claimed():
             return step(state)
         case Canceling():
-            return Canceling(step(state.claimed))
+            return replace(state, claimed=step(state.claimed))
         case _:
             return state
 
@@ -216,7 +222,7 @@ def _attempt_ended(state: State | None, event: events.AttemptEnded, at: datetime
     """Back to waiting; what ends the task stands in the same commit and follows."""
     match state:
         case Scheduled() | Received() | Claimed() | Canceling():
-            pause = timedelta(seconds=RETRY_AFTER_S * 2 ** (event.attempt - 1))
+            pause = timedelta(seconds=min(RETRY_AFTER_S * 2 ** (event.attempt - 1), RETRY_AT_MOST_S))
             loose = state.attempt if event.outcome is events.Outcome.LOST else None
             return Waiting(state.order, event.attempt, at + pause, event.outcome, loose=loose)
         case _:

@@ -1,15 +1,17 @@
 """The task and its parts as TES 1.1 names them (schemas tesTask, tesInput, tesOutput, tesExecutor, tesResources).
 
-The models read what clients really send (explicit nulls count as absent, unknown fields are ignored) and write only what
-was sent, with `type` filled in. Fields that the server owns (id, state, logs, creation_time) are not read.
+The models are the shape of a task: unknown fields are ignored, and only what was sent is written, with `type` filled in.
+Fields that the server owns (id, state, logs, creation_time) are not read. What a task must be like to be taken stands in
+`rules`: the log is read with these models too, and what was taken once must be readable for ever.
 """
 
 import enum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 INT32_MAX = 2**31 - 1
+ENTRIES_MAX = 10_000
 
 
 class State(enum.StrEnum):
@@ -38,26 +40,29 @@ class FileType(enum.StrEnum):
     DIRECTORY = "DIRECTORY"
 
 
-def _absolute(path: str) -> str:
-    if path[:1] != "/" or "/../" in f"{path}/" or not path.strip("/"):
-        raise ValueError("an absolute path below / without '..' is expected")
-    return path
-
-
-def _without_nulls(mapping: Any) -> Any:
-    """Drop null values: clients such as Cromwell send them in tags."""
-    if isinstance(mapping, dict) and None in mapping.values():
-        return {key: value for key, value in mapping.items() if value is not None}
+def _few(mapping: Any) -> Any:
+    """Nobody shall have to read a million complaints about one object."""
+    if isinstance(mapping, dict) and len(mapping) > ENTRIES_MAX:
+        raise ValueError(f"at most {ENTRIES_MAX:,} entries are expected")
     return mapping
 
 
-def _or_file(value: Any) -> Any:
-    return FileType.FILE if value is None else value
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number is expected")  # noqa: TRY004 - pydantic's way to refuse
+    return value
 
 
-ContainerPath = Annotated[str, AfterValidator(_absolute)]
-Type = Annotated[FileType, BeforeValidator(_or_file)]
-Texts = Annotated[dict[str, str], BeforeValidator(_without_nulls)]
+def _whole(value: Any) -> Any:
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError("a whole number is expected: TES 1.1 takes whole cores")
+    return value
+
+
+Texts = Annotated[dict[str, str], BeforeValidator(_few)]
+Cores = Annotated[int, BeforeValidator(_whole), Field(json_schema_extra={"minimum": 0, "maximum": INT32_MAX})]
+Gigabytes = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False, json_schema_extra={"minimum": 0})]
+NotEmpty = Annotated[str, Field(json_schema_extra={"minLength": 1})]
 
 
 class _Part(BaseModel):
@@ -70,16 +75,15 @@ class Input(_Part):
     name: str | None = None
     description: str | None = None
     url: str | None = None
-    path: ContainerPath
-    type: Type = FileType.FILE
+    path: str
+    type: FileType = FileType.FILE
     content: str | None = None
     streamable: bool | None = None
 
-    @model_validator(mode="after")
-    def _has_a_source(self) -> Self:
-        if not self.url and self.content is None:
-            raise ValueError("either url or content is required")
-        return self
+    @property
+    def literal(self) -> str | None:
+        """The content, if the file is made of it: one that is not empty comes before the URL, an empty one after it."""
+        return self.content if self.content or not self.url else None
 
 
 class Output(_Part):
@@ -87,21 +91,21 @@ class Output(_Part):
 
     name: str | None = None
     description: str | None = None
-    url: Annotated[str, Field(min_length=1)]
-    path: ContainerPath
+    url: NotEmpty
+    path: str
     path_prefix: str | None = None
-    type: Type = FileType.FILE
+    type: FileType = FileType.FILE
 
 
 class Executor(_Part):
     """One command in one container (tesExecutor)."""
 
-    image: Annotated[str, Field(min_length=1)]
-    command: tuple[str, ...]
-    workdir: ContainerPath | None = None
-    stdin: ContainerPath | None = None
-    stdout: ContainerPath | None = None
-    stderr: ContainerPath | None = None
+    image: NotEmpty
+    command: Annotated[tuple[str, ...], Field(fail_fast=True)]
+    workdir: str | None = None
+    stdin: str | None = None
+    stdout: str | None = None
+    stderr: str | None = None
     env: Texts | None = None
     ignore_error: bool | None = None
 
@@ -109,11 +113,11 @@ class Executor(_Part):
 class Resources(_Part):
     """What the task asks for (tesResources): cpu_cores in cores, ram_gb and disk_gb in gigabytes of 10^9 bytes."""
 
-    cpu_cores: Annotated[int, Field(ge=0, le=INT32_MAX)] | None = None
+    cpu_cores: Cores | None = None
     preemptible: bool | None = None
-    ram_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    disk_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    zones: tuple[str, ...] | None = None
+    ram_gb: Gigabytes | None = None
+    disk_gb: Gigabytes | None = None
+    zones: Annotated[tuple[str, ...], Field(fail_fast=True)] | None = None
     backend_parameters: Texts | None = None
     backend_parameters_strict: bool | None = None
 
@@ -123,11 +127,11 @@ class Task(_Part):
 
     name: str | None = None
     description: str | None = None
-    inputs: tuple[Input, ...] | None = None
-    outputs: tuple[Output, ...] | None = None
+    inputs: Annotated[tuple[Input, ...], Field(fail_fast=True)] | None = None
+    outputs: Annotated[tuple[Output, ...], Field(fail_fast=True)] | None = None
     resources: Resources | None = None
-    executors: Annotated[tuple[Executor, ...], Field(min_length=1)]
-    volumes: tuple[ContainerPath, ...] | None = None
+    executors: Annotated[tuple[Executor, ...], Field(fail_fast=True, json_schema_extra={"minItems": 1})]
+    volumes: Annotated[tuple[str, ...], Field(fail_fast=True)] | None = None
     tags: Texts | None = None
 
     def document(self) -> dict[str, Any]:
