@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from bench import appends, machine, memory, messages, replay, report, rest, tasks
+from bench import appends, cancels, lists, machine, memory, messages, replay, report, rest, tasks
 from bench.bench import Bench
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,9 +21,10 @@ GROUPS: dict[str, Callable[[Bench], Awaitable[report.Group]]] = {
     "appends": appends.measure,
     "post": rest.measure_post,
     "get": rest.measure_get,
-    "list": rest.measure_list,
+    "list": lists.measure,
     "replay": replay.measure,
     "tasks": tasks.measure,
+    "cancel": cancels.measure,
     "messages": messages.measure,
     "memory": memory.measure,
 }
@@ -35,7 +36,11 @@ def main() -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     begin = time.monotonic()
     groups = uvloop.run(_measure(given))
-    text = report.text(_command(), machine.describe(given.state_dir, ROOT), groups, time.monotonic() - begin)
+    described = machine.describe(given.state_dir, ROOT)
+    if given.groups and given.out.exists():
+        text = report.renewed(given.out.read_text(), _command(), described, groups)
+    else:
+        text = report.text(_command(), described, groups, time.monotonic() - begin)
     given.out.write_text(text)
     print(f"\n{given.out}, after {time.monotonic() - begin:.0f} s")
     return 0
@@ -69,7 +74,12 @@ def _parser() -> argparse.ArgumentParser:
         default=Path("/var/tmp"),  # noqa: S108 - each run makes a private directory in it
         help="a directory on the disk to measure with (default: /var/tmp)",
     )
-    parser.add_argument("--out", type=Path, default=RESULTS, help="where the results go (default: bench/RESULTS.md)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=RESULTS,
+        help="where the results go (default: bench/RESULTS.md); of some groups only: into their sections",
+    )
     return parser
 
 

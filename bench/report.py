@@ -41,11 +41,13 @@ class Group:
     """Figures that were measured together.
 
     :param how: what was done, for people who want to judge the figures
+    :param after: what else there is to say, behind the figures
     """
 
     title: str
     how: str
     rows: list[Row] = field(default_factory=list)
+    after: str = ""
 
     def add(self, name: str, unit: str, rounds: Sequence[float], target: Target | None = None) -> None:
         """Add a figure."""
@@ -85,8 +87,24 @@ def text(command: str, machine: Sequence[str], groups: Sequence[Group], took_s: 
         "warm-up; 'rounds' are the lowest and the highest.",
     ]
     for group in groups:
-        page += ["", f"## {group.title}", "", group.how, "", *lines(group)]
+        page += ["", *_section(group)]
     return "\n".join(page) + "\n"
+
+
+def renewed(page: str, command: str, machine: Sequence[str], groups: Sequence[Group]) -> str:
+    """The page with the sections of these groups anew, each with where it comes from; the others stay as they are."""
+    head, *sections = page.rstrip("\n").split("\n\n## ")
+    by_title = {section.partition("\n")[0]: section for section in sections}
+    commit = next((line for line in machine if line.startswith("commit: ")), "")
+    for group in groups:
+        title, *rest = _section(group)
+        measured = f"Measured apart from the others: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, `{command}`, {commit}."
+        by_title[group.title] = "\n".join([title.removeprefix("## "), "", measured, *rest])
+    return "\n\n## ".join([head, *by_title.values()]) + "\n"
+
+
+def _section(group: Group) -> list[str]:
+    return [f"## {group.title}", "", group.how, "", *lines(group), *(["", group.after] if group.after else [])]
 
 
 def _line(row: Row) -> str:

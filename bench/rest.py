@@ -25,7 +25,6 @@ _GET_HOW = """\
 `tespes serve --roles api,project` on SQLite, with {tasks:,} complete tasks of eight events; 64 callers. A tenth of the tasks
 in turn: what clients do that wait for their tasks; each is in memory and validated by one look-up. All of them in turn: as
 many as, or more than, are kept in memory, so that many answers are made from the task's events."""
-_LIST_HOW = "`tespes serve --roles api,project` on SQLite, one caller, the first page of 256 among {tasks:,} complete tasks."
 
 
 async def measure_post(bench: Bench) -> report.Group:
@@ -58,24 +57,6 @@ async def measure_get(bench: Bench) -> report.Group:
                 what = f"{view}, {len(some):,} tasks in turn"
                 group.add(what, "answers/s", [each.rate for each in found], at_least(target))
                 _add_times(group, what, found)
-    return group
-
-
-async def measure_list(bench: Bench) -> report.Group:
-    """GET /tasks, a page of 256."""
-    group = report.Group("GET /tasks", _LIST_HOW.format(tasks=bench.tasks))
-    state_dir = await _copy_of_seeded(bench)
-    async with _serving(state_dir) as server:
-        for view, target in (("MINIMAL", 5), ("FULL", 30)):
-            paths = state_dir / "paths"
-            paths.write_text(f"/tasks?view={view}&page_size=256\n")
-            await load.run("get.lua", server.url, paths, connections=1, seconds=1)
-            found = [
-                await load.run("get.lua", server.url, paths, connections=1, seconds=_seconds(bench))
-                for _ in range(bench.rounds)
-            ]
-            group.add(f"{view}: p50", "ms", [each.p50 for each in found], at_most(target))
-            group.add(f"{view}: p99", "ms", [each.p99 for each in found])
     return group
 
 

@@ -43,7 +43,7 @@ def _of_model(model: ReadModel) -> Iterator[tuple[Path, str]]:
     schema = _SHAPES[model.name].json_schema(mode="serialization")
     yield Path("projections", f"{stem}.schema.json"), _text({"$schema": _DIALECT, **schema})
     yield Path("projections", f"{stem}.example.json"), _text(fold(model, examples.history()))
-    indexes = {"columns": model.columns, "indexes": model.indexes}
+    indexes = {"columns": model.columns, "pairs": model.pairs, "indexes": model.indexes}
     yield Path("projections", f"{stem}.indexes.json"), _text(indexes)
 
 

@@ -22,9 +22,10 @@ from stores import MongoDB, Place
 from tespes import errors, events
 from tespes.events import Commit, Entry, Meta
 from tespes.local.mongodb import LocalMongoDB
-from tespes.projections import TASK_VIEW, Document
-from tespes.store import Options, Store, appender, mongodb, sqlite
+from tespes.projections import TASK_VIEW
+from tespes.store import Options, Store, appender, mongodb, sqlite, sqlite_views
 from tespes.store.promise import OutcomeUnknown
+from views import document
 
 META = Meta(at=g.at(0), actor="tests", owner="anonymous")
 PROGRAM = Path(__file__).with_name("append_until_killed.py")
@@ -283,13 +284,13 @@ class TestSQLite:
         async with place.open() as opened:
             documents = opened.documents
             await documents.prepare(TASK_VIEW)
-            await documents.save(TASK_VIEW, [_document("a", 1)], 1)
-            assert isinstance(documents, sqlite.Documents)
+            await documents.save(TASK_VIEW, [document("a", 1, 1)], 1)
+            assert isinstance(documents, sqlite_views.Documents)
             await documents._writer.run(lambda database: database.execute("PRAGMA max_page_count = 20").fetchall())
             with pytest.raises(errors.StoreUnavailable):
-                await documents.save(TASK_VIEW, [_document("a", 2), _document("b", 1, "x" * 10**6)], 2)
+                await documents.save(TASK_VIEW, [document("a", 2, 1), document("b", 1, 2, name="x" * 10**6)], 2)
             assert await documents.position(TASK_VIEW) == 1
-            assert await documents.load(TASK_VIEW, ["a", "b"]) == {"a": _document("a", 1)}
+            assert await documents.load(TASK_VIEW, ["a", "b"]) == {"a": document("a", 1, 1)}
 
     async def test_a_store_that_was_killed_in_a_write_opens_again(self, place: Place) -> None:
         """The write-ahead log of a killed process is read; the views may be behind it and are no obstacle."""
@@ -309,7 +310,3 @@ async def _limit_pages(store: Store, pages: int) -> None:
     table = store.log._table
     assert isinstance(table, sqlite.LogTable)
     await table._writer.run(lambda database: database.execute(f"PRAGMA max_page_count = {pages}").fetchall())
-
-
-def _document(task_id: str, version: int, name: str = "x") -> Document:
-    return {"id": task_id, "version": version, "position": 1, "state": "QUEUED", "owner": "anonymous", "name": name}

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
@@ -13,9 +12,10 @@ import oracle
 from stores import Place
 from tespes import errors, events, tes
 from tespes.events import Commit, Entry, Meta, chain
-from tespes.projections import TASK_VIEW, Document, fold
+from tespes.projections import TASK_VIEW, fold
 from tespes.store import Store, layout
 from tespes.store.appender import COMMIT_BYTES
+from views import document, name_begins, page, tagged
 
 META = Meta(at=g.at(0), actor="tests", owner="anonymous", correlation="request-1")
 AWKWARD = '.$a.b $set "\\/\x01\x7f\u2028 é דּ 😀 ' + "x" * 40
@@ -350,7 +350,10 @@ class TestNames:
         await a_store.documents.prepare(TASK_VIEW)
         await a_store.documents.save(TASK_VIEW, [view], 1)
         assert await a_store.documents.load(TASK_VIEW, [AWKWARD]) == {AWKWARD: view}
-        assert await page(a_store, {"name": AWKWARD}) == [view]
+        assert await page(a_store, name_begins(AWKWARD), tagged(AWKWARD, AWKWARD)) == [view]
+        for key, value in names.items():
+            assert await page(a_store, tagged(key, value), name_begins(AWKWARD[:9])) == [view]
+            assert await page(a_store, tagged(f"{key}x")) == []
 
 
 class TestBlobs:
@@ -382,104 +385,3 @@ class TestBlobs:
         await a_store.blobs.put(CONTENT_SHA256, b"something else")
         with pytest.raises(errors.CorruptLog, match="has other bytes than its name says"):
             await a_store.blobs.get(CONTENT_SHA256)
-
-
-def document(task_id: str, version: int, position: int, **fields: Any) -> Document:
-    """A task view, as far as the store looks into it."""
-    return {"id": task_id, "version": version, "position": position, "state": "QUEUED", "owner": "anonymous"} | fields
-
-
-async def page(store: Store, where: dict[str, Any], *, before: int | None = None, limit: int = 99) -> list[Document]:
-    """A page of whole documents."""
-    return await store.documents.page(TASK_VIEW, where, before=before, limit=limit, whole=True)
-
-
-class TestViews:
-    """Documents with the position they are at."""
-
-    @pytest.fixture(autouse=True)
-    async def _prepared(self, a_store: Store) -> None:
-        await a_store.documents.prepare(TASK_VIEW)
-
-    async def test_an_empty_view_is_at_0(self, a_store: Store) -> None:
-        """Nothing was applied. Preparing again changes nothing."""
-        await a_store.documents.prepare(TASK_VIEW)
-        assert await a_store.documents.position(TASK_VIEW) == 0
-        assert await a_store.documents.load(TASK_VIEW, ["a"]) == {}
-        assert await a_store.documents.load(TASK_VIEW, []) == {}
-        assert await page(a_store, {}) == []
-
-    async def test_what_is_saved_is_found(self, a_store: Store) -> None:
-        """Documents and position, together; a position without documents too."""
-        await a_store.documents.save(TASK_VIEW, [document("a", 1, 1), document("b", 3, 2, name="x")], 7)
-        assert await a_store.documents.load(TASK_VIEW, ["a", "b", "c"]) == {
-            "a": document("a", 1, 1),
-            "b": document("b", 3, 2, name="x"),
-        }
-        assert await a_store.documents.position(TASK_VIEW) == 7
-        await a_store.documents.save(TASK_VIEW, [], 9)
-        assert await a_store.documents.position(TASK_VIEW) == 9
-
-    async def test_a_newer_version_replaces_and_an_older_one_does_not(self, a_store: Store) -> None:
-        """In one batch as in several; the others of the batch are saved."""
-        await a_store.documents.save(TASK_VIEW, [document("a", 5, 1, state="RUNNING")], 5)
-        await a_store.documents.save(TASK_VIEW, [document("a", 4, 1), document("b", 1, 6)], 6)
-        assert await a_store.documents.load(TASK_VIEW, ["a", "b"]) == {
-            "a": document("a", 5, 1, state="RUNNING"),
-            "b": document("b", 1, 6),
-        }
-        await a_store.documents.save(TASK_VIEW, [document("a", 6, 1, state="COMPLETE")], 7)
-        assert await a_store.documents.load(TASK_VIEW, ["a"]) == {"a": document("a", 6, 1, state="COMPLETE")}
-        assert await page(a_store, {"state": "RUNNING"}) == []
-
-    async def test_what_comes_twice_changes_nothing(self, a_store: Store) -> None:
-        """Duplicates are harmless: the documents stay, and the view's position does not go back."""
-        batches = [([document("a", 1, 1)], 1), ([document("a", 2, 1), document("b", 1, 2)], 3)]
-        for documents, position in [*batches, *batches, batches[0]]:
-            await a_store.documents.save(TASK_VIEW, documents, position)
-        assert await a_store.documents.position(TASK_VIEW) == 3
-        assert await page(a_store, {}) == [document("b", 1, 2), document("a", 2, 1)]
-
-    async def test_a_page_is_newest_first(self, a_store: Store) -> None:
-        """By the position of creation, below `before`, at most `limit`; page after page gives each once."""
-        everything = [document(f"t{n}", 1, n) for n in (3, 1, 10, 2, 7)]
-        await a_store.documents.save(TASK_VIEW, everything, 10)
-        assert [each["position"] for each in await page(a_store, {})] == [10, 7, 3, 2, 1]
-        assert [each["position"] for each in await page(a_store, {}, limit=2)] == [10, 7]
-        assert [each["position"] for each in await page(a_store, {}, before=7, limit=2)] == [3, 2]
-        assert await page(a_store, {}, before=1) == []
-
-    async def test_a_page_is_of_what_is_asked_for(self, a_store: Store) -> None:
-        """All columns together; together with `before`."""
-        states = {1: "QUEUED", 2: "RUNNING", 3: "QUEUED", 4: "RUNNING", 5: "RUNNING"}
-        everything = [document(f"t{n}", 1, n, state=state, name=f"n{n % 2}") for n, state in states.items()]
-        await a_store.documents.save(TASK_VIEW, everything, 5)
-        assert [each["id"] for each in await page(a_store, {"state": "RUNNING"})] == ["t5", "t4", "t2"]
-        assert [each["id"] for each in await page(a_store, {"state": "RUNNING"}, before=5)] == ["t4", "t2"]
-        assert [each["id"] for each in await page(a_store, {"state": "RUNNING", "name": "n0"})] == ["t4", "t2"]
-        assert await page(a_store, {"state": "CANCELED"}) == []
-
-    async def test_a_short_page_has_the_columns_only(self, a_store: Store) -> None:
-        """`whole` False: id and columns, the same in both stores; a column that a document has not is null."""
-        await a_store.documents.save(TASK_VIEW, [document("a", 1, 1, name="x", task={"id": "a"}), document("b", 1, 2)], 2)
-        short = await a_store.documents.page(TASK_VIEW, {}, before=None, limit=9, whole=False)
-        assert short == [
-            {"id": "b", "position": 2, "state": "QUEUED", "owner": "anonymous", "name": None},
-            {"id": "a", "position": 1, "state": "QUEUED", "owner": "anonymous", "name": "x"},
-        ]
-
-    async def test_a_view_that_is_forgotten_is_empty(self, a_store: Store) -> None:
-        """Its position is 0 again, and it can be made anew, with older versions too."""
-        await a_store.documents.save(TASK_VIEW, [document("a", 5, 1)], 5)
-        await a_store.documents.forget(TASK_VIEW)
-        assert await a_store.documents.position(TASK_VIEW) == 0
-        assert await page(a_store, {}) == []
-        await a_store.documents.save(TASK_VIEW, [document("a", 1, 1)], 1)
-        assert await a_store.documents.load(TASK_VIEW, ["a"]) == {"a": document("a", 1, 1)}
-        assert await a_store.documents.position(TASK_VIEW) == 1
-
-    async def test_many_documents_go_in_one_batch(self, a_store: Store) -> None:
-        """As many as a follower reads at once."""
-        everything = [document(f"t{n}", 1, n) for n in range(1, 501)]
-        await a_store.documents.save(TASK_VIEW, everything, 500)
-        assert len(await a_store.documents.load(TASK_VIEW, [each["id"] for each in everything])) == 500

@@ -150,8 +150,8 @@ class TestContracts:
 
     def test_the_example_of_the_view_is_its_fold(self) -> None:
         """The read side's example follows from the write side's, and fits its schema."""
-        example = orjson.loads((ROOT / "projections" / "task_view.v1.example.json").read_bytes())
-        schema = orjson.loads((ROOT / "projections" / "task_view.v1.schema.json").read_bytes())
+        example = orjson.loads((ROOT / "projections" / "task_view.v2.example.json").read_bytes())
+        schema = orjson.loads((ROOT / "projections" / "task_view.v2.schema.json").read_bytes())
         assert example == fold(TASK_VIEW, examples.history())
         jsonschema.Draft202012Validator.check_schema(schema)
         jsonschema.validate(example, schema)

@@ -123,6 +123,8 @@ def _version_flaw(entry: Entry, known: _Stream) -> Flaw | None:
 async def _view_flaws(store: Store, streams: dict[str, _Stream]) -> list[Flaw]:
     """Views that are not what their events make of them. A view may be behind if its projector is; not different."""
     at = await store.documents.position(TASK_VIEW)
+    if not at:  # nothing is in it, or it is that of another release, which the next start makes anew
+        return []
     flaws = []
     names = list(streams)
     for start in range(0, len(names), _AT_ONCE):

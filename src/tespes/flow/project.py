@@ -26,8 +26,12 @@ class Projector:
         self._model = model
 
     async def prepare(self) -> None:
-        """Make the view ready; a view that is ahead of its log belongs to another one and is made anew."""
-        await self._documents.prepare(self._model)
+        """Make the view ready; a view that is ahead of its log belongs to another one and is made anew.
+
+        A view of a new version is empty, and made from the whole log by `run`.
+        """
+        for left in await self._documents.prepare(self._model):
+            _log.warning("a view of another release is still stored: drop it when no such TESPES runs any more", view=left)
         position = await self._documents.position(self._model)
         head = await self._log.head()
         if position > head.position:

@@ -1,6 +1,6 @@
 """What readers get: one task from its stream, pages of tasks from the view."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -10,14 +10,23 @@ from tespes.flow.streams import Folds
 from tespes.projections import TASK_VIEW, Document, TaskView
 from tespes.projections.task_view import output_log
 from tespes.store import Blobs, Documents, Log
+from tespes.store.conditions import BeginsWith, Condition, HasPair, OneOf
+from tespes.tes.filters import Filters
+
+_SLICE = 128
+_PAGE_BYTES = 16 * 2**20
+_MOMENTS = 1000
 
 
 class TaskReader:
     """Tasks in the standard's shape."""
 
-    def __init__(self, log: Log, documents: Documents, blobs: Blobs) -> None:
+    def __init__(self, log: Log, documents: Documents, blobs: Blobs, showing: tes.Showing = tes.Showing()) -> None:  # noqa: B008 - frozen
+        self._log = log
         self._documents = documents
         self._blobs = blobs
+        self.showing = showing
+        self._is_made = False
         self._folds: Folds[TaskView] = Folds(log, TASK_VIEW.apply)
 
     async def get(self, task_id: str, view: tes.View) -> Document:
@@ -31,19 +40,53 @@ class TaskReader:
         return await self._shown(fold.value, view)
 
     async def page(
-        self, view: tes.View, where: Mapping[str, Any], *, before: int | None, limit: int
+        self, view: tes.View, filters: Filters, *, before: int | None, limit: int
     ) -> tuple[list[Document], int | None]:
-        """A page of tasks, newest first, and the position below which the next one starts; may be moments behind."""
-        whole = view is not tes.View.MINIMAL
-        found = await self._documents.page(TASK_VIEW, where, before=before, limit=limit + 1, whole=whole)
+        """A page of tasks, newest first, and the position below which the next one starts; may be moments behind.
+
+        It has fewer than `limit` tasks, and others follow, where they are very large.
+
+        :raises errors.Unavailable: the view is being made anew: a part of the tasks would look like all of them
+        """
+        await self._check_that_the_view_is_made()
+        where = _conditions(filters)
+        if self.showing.is_whole(view):
+            return await self._whole_page(view, where, before, limit)
+        found = await self._documents.page(TASK_VIEW, where, before=before, limit=limit + 1, whole=False)
         more = found[limit - 1]["position"] if len(found) > limit else None
-        if not whole:
-            return [{"id": each["id"], "state": each["state"]} for each in found[:limit]], more
-        return [await self._shown(each, view) for each in found[:limit]], more
+        return [self.showing.show(each, view) for each in found[:limit]], more
+
+    async def _whole_page(
+        self, view: tes.View, where: Sequence[Condition], before: int | None, limit: int
+    ) -> tuple[list[Document], int | None]:
+        """A slice at a time, so that what is in memory is bounded whatever the tasks hold."""
+        page: list[Document] = []
+        size_bytes = 0
+        while len(page) < limit:
+            count = min(limit - len(page), _SLICE)
+            found = await self._documents.page(TASK_VIEW, where, before=before, limit=count + 1, whole=True)
+            for place, document in enumerate(found[:count], start=1):
+                page.append(await self._shown(document, view))
+                before = document["position"]
+                size_bytes += len(orjson.dumps(page[-1]))
+                if size_bytes > _PAGE_BYTES and place < len(found):
+                    return page, before
+            if len(found) <= count:
+                return page, None
+        return page, before
+
+    async def _check_that_the_view_is_made(self) -> None:
+        """Another version of the view, after an upgrade, is made from the whole log."""
+        if self._is_made:
+            return
+        at, head = await self._documents.position(TASK_VIEW), (await self._log.head()).position
+        if at < head - _MOMENTS:
+            raise errors.Unavailable(f"the list of tasks is being made anew: {at:,} of {head:,} commits are in it; try again")
+        self._is_made = True
 
     async def _shown(self, document: TaskView | Document, view: tes.View) -> Document:
         """The view, with what it shows of the texts and lists that live in blobs."""
-        shown = tes.show(document["task"], view)
+        shown = self.showing.show(document["task"], view)
         for kept in document["kept"]:
             is_list = kept["place"].endswith(".outputs")
             if view is tes.View.FULL or (is_list and view is tes.View.BASIC):
@@ -51,6 +94,16 @@ class TaskReader:
                 found = _output_logs(content) if is_list else content.decode()
                 shown = _with(shown, kept["place"].split("."), found)
         return shown
+
+
+def _conditions(filters: Filters) -> list[Condition]:
+    """The filters in the words of the view."""
+    found: list[Condition] = []
+    if filters.states is not None:
+        found.append(OneOf("state", frozenset(state.value for state in filters.states)))
+    if filters.name_prefix is not None:
+        found.append(BeginsWith("name", filters.name_prefix))
+    return found + [HasPair("tags", key, value) for key, value in filters.tags]
 
 
 def _output_logs(content: bytes) -> list[dict[str, str]]:

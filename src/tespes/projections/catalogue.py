@@ -14,15 +14,19 @@ Document = dict[str, Any]
 class ReadModel:
     """A stored view: one document for each stream, made from the stream's events alone.
 
-    :param version: of the documents' shape; another version is another table or collection
+    A document has an `id`, a `version` (of the last event applied) and a `position` of its own (of its creation).
+
+    :param version: of the documents' shape and how they are searched; another version is another table or collection
     :param columns: fields of the document that stand beside it for searching
-    :param indexes: which of them are searched together, in that order
+    :param pairs: fields that are mappings of texts whose keys and pairs are searched; they never change
+    :param indexes: which of them are searched, newest first: each ends in `position`
     """
 
     name: str
     version: int
     apply: Callable[[Any, Recorded], Any]
     columns: tuple[str, ...]
+    pairs: tuple[str, ...]
     indexes: tuple[tuple[str, ...], ...]
 
     @property
@@ -36,7 +40,8 @@ TASK_VIEW = ReadModel(
     version=task_view.VERSION,
     apply=task_view.apply,
     columns=("position", "state", "owner", "name"),
-    indexes=(("position",), ("state", "position")),
+    pairs=("tags",),
+    indexes=(("position",), ("state", "position"), ("name", "position"), ("tags", "position")),
 )
 
 READ_MODELS = (TASK_VIEW,)

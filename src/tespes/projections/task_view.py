@@ -1,7 +1,7 @@
 """The task view: what TES clients read. `apply(document, event)` is its whole definition.
 
 A document holds the task in the standard's FULL shape under `task`, and beside it what is searched or must be fetched:
-`state`, `name`, `owner`, `position` (of the creation: newest first is by it), `version` (of the last event applied: an
+`state`, `name`, `tags`, `owner`, `position` (of the creation: newest first is by it), `version` (of the last event applied: an
 event that comes twice changes nothing) and `kept` (texts that live in blobs, by their place in `task`).
 """
 
@@ -16,7 +16,9 @@ from tespes import events, tes
 from tespes.events import Outcome, Recorded, moment
 
 NAME = "task_view"
-VERSION = 1
+VERSION = 2
+
+_LOG_FIELDS = ("logs", "metadata", "start_time", "end_time", "outputs", "system_logs")  # tesTaskLog
 
 
 class KeptText(TypedDict):
@@ -36,6 +38,7 @@ class TaskView(TypedDict):
     state: str
     owner: str
     name: NotRequired[str]
+    tags: NotRequired[dict[str, str]]
     kept: list[KeptText]
     task: dict[str, Any]
 
@@ -97,7 +100,9 @@ def _created(recorded: Recorded, event: events.TaskCreated) -> TaskView:
     }
     if "name" in submitted:
         view["name"] = submitted["name"]
-    return view
+    if "tags" in submitted:
+        view["tags"] = submitted["tags"]
+    return _noted(view, *event.notes)
 
 
 def _asked(view: TaskView, event: events.TaskDeferred | events.TaskCancelRequested) -> TaskView:
@@ -177,9 +182,10 @@ def _logs(view: TaskView) -> list[dict[str, Any]]:
 
 
 def _with_logs(view: TaskView, logs: list[dict[str, Any]]) -> TaskView:
-    """`creation_time` stays last, as in the standard."""
+    """The last of the logs is what changed. Fields stay in the standard's order: `creation_time` comes last."""
     task = {name: value for name, value in view["task"].items() if name not in {"logs", "creation_time"}}
-    return {**view, "task": {**task, "logs": logs, "creation_time": view["task"]["creation_time"]}}
+    last = {name: logs[-1][name] for name in _LOG_FIELDS if name in logs[-1]}
+    return {**view, "task": {**task, "logs": [*logs[:-1], last], "creation_time": view["task"]["creation_time"]}}
 
 
 def _noted(view: TaskView, *notes: str) -> TaskView:

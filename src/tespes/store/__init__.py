@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tespes.store import mongodb, sqlite
+from tespes.store import conditions, mongodb, sqlite
 from tespes.store.log import Log
 from tespes.store.promise import Blobs, Documents
 
@@ -44,4 +44,4 @@ async def open_store(options: Options, state_dir: Path, stack: AsyncExitStack, *
     return Store(tables.description, log, tables.documents, tables.blobs)
 
 
-__all__ = ["Blobs", "Documents", "Log", "Options", "Store", "open_store"]
+__all__ = ["Blobs", "Documents", "Log", "Options", "Store", "conditions", "open_store"]

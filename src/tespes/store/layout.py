@@ -10,6 +10,8 @@ import orjson
 
 from tespes import errors
 from tespes.events import Commit, Encoded, Entry, Meta, event_id
+from tespes.projections import Document
+from tespes.store.conditions import HasPair
 
 COLUMNS = ("position", "id", "stream", "version", "events", "meta", "data_hash", "prev_hash", "hash")
 
@@ -74,6 +76,21 @@ def from_row(stored: tuple[Any, ...]) -> Entry:
         return Entry(commit, position, *hashes)
     except (LookupError, TypeError, ValueError) as error:
         raise errors.CorruptLog(f"position {position} of the log cannot be read: {error!r}") from error
+
+
+def terms(document: Document, pairs: str) -> list[str]:
+    """What the document is found by in that mapping."""
+    found: dict[str, str] = document.get(pairs) or {}
+    return [_term(*words) for key, value in found.items() for words in ((key,), (key, value))]
+
+
+def term(condition: HasPair) -> str:
+    """What is looked for."""
+    return _term(condition.key) if condition.value is None else _term(condition.key, condition.value)
+
+
+def _term(*words: str) -> str:
+    return orjson.dumps(words).decode()
 
 
 def _encoded(event: dict[str, Any]) -> Encoded:

@@ -7,12 +7,13 @@ whoever writes it, and says which of these it was. Acknowledged means: on disk (
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from tespes import errors
 from tespes.events import Entry
 from tespes.events.chain import Head
 from tespes.projections import Document, ReadModel
+from tespes.store.conditions import Condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +78,11 @@ class LogTable(Protocol):
 class Documents(Protocol):
     """Stored views. They can be made anew from the log, so they need not be as durable as it."""
 
-    async def prepare(self, model: ReadModel) -> None:
-        """Make the view's table and indexes, unless they are there."""
+    async def prepare(self, model: ReadModel) -> list[str]:
+        """Make the view's tables and indexes, unless they are there; remove those of its older versions.
+
+        :return: what is left of older versions because another process may still use it
+        """
 
     async def position(self, model: ReadModel) -> int:
         """Up to which position of the log the view is; 0 if it is empty."""
@@ -89,13 +93,16 @@ class Documents(Protocol):
     async def save(self, model: ReadModel, documents: Sequence[Document], position: int) -> None:
         """Store documents and the position they are at, together.
 
-        An older version never replaces a newer one, and the position never goes back.
+        An older version never replaces a newer one, and the position never goes back. No two documents were created at
+        the same position of the log.
         """
 
     async def page(
-        self, model: ReadModel, where: Mapping[str, Any], *, before: int | None, limit: int, whole: bool
+        self, model: ReadModel, where: Sequence[Condition], *, before: int | None, limit: int, whole: bool
     ) -> list[Document]:
-        """Documents whose columns have these values, newest first, created below position `before`.
+        """Documents for which all these conditions hold, newest first, created below position `before`.
+
+        A condition on what an index of the model begins with is looked up there, others are only checked.
 
         :param whole: False gives only `id` and the columns; a column that the document has not is None
         """

@@ -1,8 +1,8 @@
 """The embedded store: two SQLite files in the state directory, one writer process.
 
 `log.sqlite3` (the log and blobs) is in WAL mode with synchronous=FULL: a commit is on disk when it is acknowledged.
-`views.sqlite3` can be made anew from it and is synced less. Every statement that matters writes or reads a whole batch:
-SQLite lets go of the interpreter for each statement step, and taking it back costs more than the step.
+`views.sqlite3` (see `sqlite_views`) can be made anew from it and is synced less. Every statement that matters writes or
+reads a whole batch: SQLite lets go of the interpreter for each statement step, and taking it back costs more than the step.
 """
 
 import sqlite3
@@ -16,8 +16,7 @@ import orjson
 from tespes import errors
 from tespes.events import Entry, chain
 from tespes.events.chain import Head
-from tespes.projections import Document, ReadModel
-from tespes.store import layout
+from tespes.store import layout, sqlite_views
 from tespes.store.connection import Connection
 from tespes.store.lock import lock
 from tespes.store.promise import Conflict, PositionTaken, SameId, Tables, VersionTaken, Written, checked
@@ -31,7 +30,6 @@ CREATE TABLE IF NOT EXISTS log (
   UNIQUE (stream, version));
 CREATE TABLE IF NOT EXISTS blob (sha256 TEXT PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
 """
-_VIEWS_SCHEMA = "CREATE TABLE IF NOT EXISTS checkpoint (name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;"
 
 
 class LogTable:
@@ -84,67 +82,6 @@ class LogTable:
         return answer
 
 
-class Documents:
-    """Views in SQLite (see promise.Documents): one table for each read model and version."""
-
-    def __init__(self, writer: Connection, reader: Connection) -> None:
-        self._writer = writer
-        self._reader = reader
-
-    async def prepare(self, model: ReadModel) -> None:
-        """See promise.Documents.prepare."""
-        columns = "".join(f", {name}" for name in model.columns)
-        script = f"CREATE TABLE IF NOT EXISTS {model.table} (id TEXT PRIMARY KEY, version INTEGER, body TEXT{columns});"
-        for index in model.indexes:
-            name = f"{model.table}_by_{'_'.join(index)}"
-            script += f"CREATE INDEX IF NOT EXISTS {name} ON {model.table} ({', '.join(index)});"
-        await self._writer.run(lambda database: database.executescript(script))
-
-    async def position(self, model: ReadModel) -> int:
-        """See promise.Documents.position."""
-        query = "SELECT position FROM checkpoint WHERE name = ?"
-        found = await self._writer.run(lambda database: database.execute(query, (model.table,)).fetchone())
-        return found[0] if found else 0
-
-    async def load(self, model: ReadModel, ids: Sequence[str]) -> dict[str, Document]:
-        """See promise.Documents.load."""
-        query = f"SELECT json_group_object(id, json(body)) FROM {model.table} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - a constant name
-        asked = orjson.dumps(ids).decode()
-        found = await self._writer.run(lambda database: database.execute(query, (asked,)).fetchone()[0])
-        answer: dict[str, Document] = orjson.loads(found)
-        return answer
-
-    async def save(self, model: ReadModel, documents: Sequence[Document], position: int) -> None:
-        """See promise.Documents.save."""
-        values = [value for document in documents for value in _document_row(model, document)]
-        statement = _upsert(model, len(documents))
-        await self._writer.run(lambda database: _save(database, statement, values, model.table, position))
-
-    async def page(
-        self, model: ReadModel, where: Mapping[str, Any], *, before: int | None, limit: int, whole: bool
-    ) -> list[Document]:
-        """See promise.Documents.page. One row comes back, a JSON array: see the module."""
-        what = (
-            "json(body)"
-            if whole
-            else "json_object('id', id, {})".format(", ".join(f"'{name}', {name}" for name in model.columns))
-        )
-        conditions = [f"{name} = ?" for name in where] + (["position < ?"] if before is not None else [])
-        clause = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        columns = ", ".join(("id", "body", *model.columns))
-        inner = f"SELECT {columns} FROM {model.table} {clause} ORDER BY position DESC LIMIT ?"  # noqa: S608 - constant names
-        query = f"SELECT json_group_array({what}) FROM ({inner})"  # noqa: S608 - constant names
-        values = (*where.values(), *([before] if before is not None else []), limit)
-        found = await self._reader.run(lambda database: database.execute(query, values).fetchone()[0])
-        answer: list[Document] = orjson.loads(found)
-        return answer
-
-    async def forget(self, model: ReadModel) -> None:
-        """See promise.Documents.forget."""
-        script = f"BEGIN; DELETE FROM {model.table}; DELETE FROM checkpoint WHERE name = '{model.table}'; COMMIT;"  # noqa: S608 - a constant name
-        await self._writer.run(lambda database: database.executescript(script))
-
-
 class Blobs:
     """Blobs in SQLite (see promise.Blobs), beside the log."""
 
@@ -177,7 +114,7 @@ async def open_tables(directory: Path, stack: AsyncExitStack, *, writable: bool 
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240 - once, at the start
             lock(directory, stack)
         log_writer = await _connect(stack, directory / "log.sqlite3", "FULL", _LOG_SCHEMA if writable else None)
-        views_writer = await _connect(stack, directory / "views.sqlite3", "NORMAL", _VIEWS_SCHEMA if writable else None)
+        views_writer = await _connect(stack, directory / "views.sqlite3", "NORMAL", sqlite_views.SCHEMA if writable else None)
     except (OSError, errors.StoreUnavailable) as error:
         raise errors.SetupError(f"the state directory {directory} cannot be used: {error}") from error
     log_reader = await _connect(stack, directory / "log.sqlite3", "FULL", None)
@@ -185,7 +122,7 @@ async def open_tables(directory: Path, stack: AsyncExitStack, *, writable: bool 
     return Tables(
         f"SQLite in {directory}",
         LogTable(log_writer, log_reader),
-        Documents(views_writer, views_reader),
+        sqlite_views.Documents(views_writer, views_reader),
         Blobs(log_writer, log_reader),
     )
 
@@ -224,29 +161,3 @@ def _conflict(database: sqlite3.Connection, entry: Entry) -> Conflict | None:
         return VersionTaken()
     taken = database.execute("SELECT 1 FROM log WHERE position = ?", (entry.position,)).fetchone()
     return PositionTaken() if taken else None
-
-
-def _document_row(model: ReadModel, document: Document) -> tuple[Any, ...]:
-    columns = (document.get(name) for name in model.columns)
-    return (document["id"], document["version"], orjson.dumps(document).decode(), *columns)
-
-
-def _upsert(model: ReadModel, rows: int) -> str:
-    names = ("id", "version", "body", *model.columns)
-    places = ", ".join([f"({', '.join('?' * len(names))})"] * rows)
-    updates = ", ".join(f"{name} = excluded.{name}" for name in names[1:])
-    return (
-        f"INSERT INTO {model.table} ({', '.join(names)}) VALUES {places} ON CONFLICT (id) DO UPDATE SET {updates}"  # noqa: S608 - constant names
-        f" WHERE excluded.version > {model.table}.version"
-    )
-
-
-def _save(database: sqlite3.Connection, upsert: str, values: list[Any], name: str, position: int) -> None:
-    database.execute("BEGIN IMMEDIATE")
-    if values:
-        database.execute(upsert, values)
-    statement = (
-        "INSERT INTO checkpoint VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET position = max(position, excluded.position)"
-    )
-    database.execute(statement, (name, position))
-    database.execute("COMMIT")
