@@ -5,7 +5,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import docker_engine
 from bench import seed
+from docker_engine import DockerEngine
 from tespes.local.mongodb import LocalMongoDB
 from tespes.local.pulsar import LocalPulsar
 from tespes.local.rabbitmq import PrivateRabbitMQ
@@ -65,6 +67,10 @@ class Bench:
         path = f"{Path(sys.executable).resolve().parent}:/usr/local/bin:/usr/bin:/bin"
         local = LocalPulsar(self.fresh(), program=PULSAR_PROGRAM, broker_url=broker_url, path=path)
         await self._stack.enter_async_context(local)
+
+    def docker(self) -> DockerEngine:
+        """A private Docker engine with a small image, until the run ends."""
+        return self._stack.enter_context(docker_engine.running())
 
     async def seeded(self) -> Path:
         """A state directory with `tasks` complete histories of the README task, and their view. Copy it to change it."""

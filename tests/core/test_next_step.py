@@ -108,7 +108,7 @@ def test_an_orphan_is_watched_not_asked_about() -> None:
 @pytest.mark.parametrize(
     ("known", "now_s", "expected"),
     [
-        (UNHEARD, 6, Kill(ATTEMPT)),
+        (UNHEARD, 7, Kill(ATTEMPT)),
         (contact(killed=1, last_s=6), 6.5, WaitUntil(at(7))),
         (contact(killed=1, last_s=6), 7, Kill(ATTEMPT)),
         (contact(killed=4, last_s=9), 10, Kill(ATTEMPT)),
@@ -124,6 +124,14 @@ def test_a_kill_is_repeated_until_the_end_is_confirmed(
 ) -> None:
     """Kill is repeated and asked about, quickly at first, then every minute, for ever."""
     assert step((*RUNNING, *orphaned, ASKED), known, now_s) == expected
+
+
+@pytest.mark.parametrize(
+    ("now_s", "expected"), [(5, WaitUntil(at(6))), (5.9, WaitUntil(at(6))), (6, Kill(ATTEMPT)), (3.9, Kill(ATTEMPT))]
+)
+def test_a_runner_may_stop_by_itself_before_it_is_killed(now_s: float, expected: Step) -> None:
+    """It removes its container and says so; after a second Pulsar is told. A clock set back makes that no longer."""
+    assert step((*RUNNING, ASKED), UNHEARD, now_s) == expected
 
 
 def test_a_job_that_was_canceled_unclaimed_is_killed_once() -> None:

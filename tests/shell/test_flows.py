@@ -10,9 +10,12 @@ import pytest
 
 from tespes import errors, tes
 from tespes.flow.attend import Attendant, Caller, Results
+from tespes.flow.bell import Bell
+from tespes.flow.cancel import cancel
 from tespes.flow.execute import By, KnownTask, Tasks, now
 from tespes.flow.jobs import Job
 from tespes.flow.listen import Listener
+from tespes.flow.live import Live, Tails, logs
 from tespes.flow.read import TaskReader
 from tespes.flow.watch import Watch
 from tespes.local.ftp import LocalFTP
@@ -21,7 +24,7 @@ from tespes.storage import Options, Storage
 from tespes.storage.ftp import Login
 from tespes.store import Store
 from tespes.task import commands
-from tespes.task.state import Claimed, Ended, Waiting
+from tespes.task.state import Canceling, Claimed, Ended, Waiting
 
 RUN = "0f" * 16
 BY = By("test")
@@ -32,15 +35,20 @@ class Site:
     """Everything between the wire and the log, for one Pulsar that is not there."""
 
     def __init__(self, store: Store, storage: Storage | None = None) -> None:
+        self.store = store
         self.tasks = Tasks(store.log)
         self.watch = Watch({"site": 8}, datetime(2026, 1, 1, tzinfo=UTC))
         self.reader = TaskReader(store.log, store.documents, store.blobs)
         results = Results(self.tasks, store.blobs)
         self.listener = Listener("site", self.tasks, results, self.watch, 45.0)
+        self.bell = Bell(store.log)
+        self.live = Live(self.bell)
         self.attendant = Attendant(
             tasks=self.tasks,
             results=results,
             watch=self.watch,
+            bell=self.bell,
+            live=self.live,
             storage=storage or Storage(Options()),
             blobs=store.blobs,
             sites={},
@@ -203,3 +211,95 @@ async def test_many_uploads_into_one_new_directory_all_arrive(ftp: LocalFTP) -> 
 def storage_at(ftp: LocalFTP) -> Storage:
     """The storages, with a login for that server."""
     return Storage(Options(ftp_logins={"127.0.0.1": Login(ftp.user, ftp.password)}))
+
+
+@pytest.fixture
+async def ringing(site: Site) -> AsyncIterator[Site]:
+    """The same, with its bell listening to the log."""
+    listening = asyncio.create_task(site.bell.run())
+    yield site
+    listening.cancel()
+    await asyncio.wait({listening})
+
+
+async def test_a_cancel_reaches_the_request_that_a_runner_holds_open(ringing: Site) -> None:
+    """At once, and not when the time of the request is up: 410."""
+    task = await ringing.running()
+    beat = asyncio.create_task(ringing.attendant.heartbeat(Caller(Job(task.id, 1), RUN), 10.0, None))
+    await asyncio.sleep(0.05)
+    await ringing.tasks.execute(task.id, commands.CancelTask(), BY)
+    with pytest.raises(errors.AttemptGone):
+        await asyncio.wait_for(beat, 5)
+
+
+async def test_a_cancel_that_came_first_is_the_answer(ringing: Site) -> None:
+    """A request that comes after the cancel is not held."""
+    task = await ringing.running()
+    await ringing.tasks.execute(task.id, commands.CancelTask(), BY)
+    with pytest.raises(errors.AttemptGone):
+        await asyncio.wait_for(ringing.attendant.heartbeat(Caller(Job(task.id, 1), RUN), 10.0, None), 5)
+
+
+async def test_a_heartbeat_is_held_for_its_time_and_no_longer_at_the_end(ringing: Site) -> None:
+    """Nothing happens: the answer wants nothing. The process ends: nobody is kept."""
+    task = await ringing.running()
+    caller = Caller(Job(task.id, 1), RUN)
+    assert await ringing.attendant.heartbeat(caller, 0.05, None) is False
+    beat = asyncio.create_task(ringing.attendant.heartbeat(caller, 10.0, None))
+    await asyncio.sleep(0.05)
+    ringing.bell.close()
+    assert await asyncio.wait_for(beat, 5) is False
+
+
+async def test_a_cancel_is_answered_when_the_task_is_over(ringing: Site) -> None:
+    """Within the time that is waited; the runner's word is what ends it."""
+    task = await ringing.running()
+    canceling = asyncio.create_task(cancel(ringing.tasks, ringing.bell, task.id, BY, 10.0))
+    await asyncio.sleep(0.05)
+    said = result.read(json.dumps(line(task.id, outcome="killed", reason="canceled", executors=[])))
+    assert said is not None
+    await ringing.attendant.result(Caller(Job(task.id, 1), RUN), said)
+    await asyncio.wait_for(canceling, 5)
+    after = await ringing.tasks.load(task.id)
+    assert after is not None
+    assert isinstance(after.state, Ended)
+    assert after.state.state is tes.State.CANCELED
+
+
+async def test_a_cancel_that_takes_long_is_answered_all_the_same(ringing: Site) -> None:
+    """The task is CANCELING then."""
+    task = await ringing.running()
+    await cancel(ringing.tasks, ringing.bell, task.id, BY, 0.05)
+    after = await ringing.tasks.load(task.id)
+    assert after is not None
+    assert isinstance(after.state, Canceling)
+
+
+async def test_who_looks_sees_what_the_running_executor_writes(ringing: Site) -> None:
+    """The wish goes through the held request, the tails come with the next, and nothing of it is in the log."""
+    task = await ringing.running()
+    caller = Caller(Job(task.id, 1), RUN)
+    await ringing.attendant.started(caller, 0, now())
+    head = await ringing.store.log.head()
+    beat = asyncio.create_task(ringing.attendant.heartbeat(caller, 10.0, None))
+    await asyncio.sleep(0.05)
+    looking = asyncio.create_task(logs(ringing.reader, ringing.live, task.id))
+    assert await asyncio.wait_for(beat, 5) is True
+    assert await ringing.attendant.heartbeat(caller, 0.05, Tails(0, "so far\n", "")) is False
+    seen = await asyncio.wait_for(looking, 5)
+    assert [(each["running"], each["stdout"]) for each in seen["executors"]] == [(True, "so far\n")]
+    assert await ringing.store.log.head() == head
+    again = await logs(ringing.reader, ringing.live, task.id)
+    assert again["executors"] == seen["executors"], "what was read a moment ago is shown again"
+
+
+async def test_without_a_runner_that_answers_the_logs_have_what_ended(ringing: Site) -> None:
+    """Nobody waits for ever: a task before its first executor, one whose runner is silent, one that is not there."""
+    waiting = await ringing.tasks.create(
+        commands.CreateTask(task=tes.Task(executors=(tes.Executor(image="any", command=("true",)),))), "somebody", BY
+    )
+    assert await logs(ringing.reader, ringing.live, waiting.id) == {"id": waiting.id, "state": "QUEUED", "executors": []}
+    task = await ringing.running()
+    assert (await logs(ringing.reader, ringing.live, task.id))["executors"] == []
+    with pytest.raises(errors.NotFound):
+        await logs(ringing.reader, ringing.live, "nobody")

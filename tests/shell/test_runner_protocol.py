@@ -208,13 +208,44 @@ async def test_a_heartbeat_says_the_phase_and_its_refusal_kills(tespes: Tespes, 
     tespes.plan = plan({"command": shell("echo begun; sleep 1000")}, heartbeat_s=0.1)
     job = await start(tespes.url)
     await until(lambda: tespes.reports("heartbeat"))
-    assert tespes.reports("heartbeat")[-1] == {"report": "heartbeat", "phase": "executor 0"}
+    assert tespes.reports("heartbeat")[-1] == {"report": "heartbeat", "phase": "executor 0", "hold_s": 0.1, "tails": None}
     tespes.answers["heartbeat"] = lambda: problem(410, "canceled")
     begin = time.monotonic()
     line = await job.ended()
     assert time.monotonic() - begin < 2
     assert (line["outcome"], line["phase"]) == ("killed", "executor 0")
     assert [(ended["exit_code"], ended["stdout"]) for ended in line["executors"]] == [(137, "begun\n")]
+
+
+async def test_tails_are_sent_when_tespes_asks_for_them(tespes: Tespes, start: Start) -> None:
+    """The answer to a heartbeat may wish for tails: the next one brings them at once, of pipe and file alike."""
+    command = shell("echo seen; echo in the file >&2; sleep 1000")
+    tespes.plan = plan({"command": command, "stderr": "/out/err"}, heartbeat_s=0.3)
+    tespes.answers["heartbeat"] = lambda: web.json_response({"tails": True})
+    job = await start(tespes.url)
+    await until(lambda: any(body["tails"] for body in tespes.reports("heartbeat")))
+    shown = next(body["tails"] for body in tespes.reports("heartbeat") if body["tails"])
+    tespes.answers["heartbeat"] = lambda: problem(410, "canceled")
+    await job.ended()
+    assert shown == {"executor": 0, "stdout": "seen\n", "stderr": "in the file\n"}
+
+
+async def test_a_heartbeat_that_is_held_brings_the_order_to_stop_at_once(tespes: Tespes, start: Start) -> None:
+    """However long a heartbeat may be held, its 410 ends the attempt when it comes."""
+    held = asyncio.Event()
+
+    class Held(web.StreamResponse):
+        async def prepare(self, request: web.BaseRequest) -> Any:
+            await held.wait()
+            self.set_status(410)
+            return await super().prepare(request)
+
+    tespes.answers["heartbeat"] = lambda: Held(headers={"Content-Length": "0"})
+    tespes.plan = plan({"command": ["sleep", "1000"]}, heartbeat_s=30)
+    job = await start(tespes.url)
+    await until(lambda: tespes.reports("heartbeat"))
+    held.set()
+    assert (await job.ended())["outcome"] == "killed"
 
 
 async def test_a_transfer_that_hangs_is_killed_too(tespes: Tespes, start: Start) -> None:

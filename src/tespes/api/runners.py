@@ -8,12 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from tespes import errors
 from tespes.api.problems import bad_request, from_error, json
+from tespes.flow import live
 from tespes.flow.attend import Attendant, Caller
 from tespes.pulsar import result
 
 _PIECE_BYTES = 256 * 1024
 _DONE = 204
 
+Text = Annotated[str, Field(max_length=2**17)]
 Said = TypeVar("Said")
 
 
@@ -49,10 +51,20 @@ class Ended(result.Ended):
     report: Literal["executor_ended"]
 
 
+class Tails(_Body):
+    """What the running executor has written last."""
+
+    executor: Annotated[int, Field(ge=0)]
+    stdout: Text
+    stderr: Text
+
+
 class Heartbeat(_Body):
-    """The runner is alive."""
+    """The runner is alive; TESPES may wait with its answer for `hold_s`."""
 
     report: Literal["heartbeat"]
+    hold_s: Annotated[float, Field(ge=0)] = 0.0
+    tails: Tails | None = None
 
 
 Report = Annotated[Started | Ended | Heartbeat, Field(discriminator="report")]
@@ -91,8 +103,10 @@ class RunnerRoutes:
                 await self._attendant.started(caller, started.executor, started.at)
             case Ended() as ended:
                 await self._attendant.ended(caller, ended)
-            case Heartbeat():
-                await self._attendant.heartbeat(caller)
+            case Heartbeat() as alive:
+                shown = live.Tails(**alive.tails.model_dump()) if alive.tails else None
+                if await self._attendant.heartbeat(caller, alive.hold_s, shown):
+                    return json({"tails": True})
         return web.Response(status=_DONE)
 
     async def result(self, request: web.Request) -> web.Response:

@@ -10,8 +10,11 @@ from typing import Any
 from tespes import errors, events, tes
 from tespes.events import Outcome, moment
 from tespes.flow import texts
+from tespes.flow.bell import Bell
 from tespes.flow.execute import By, KnownTask, Tasks, now
+from tespes.flow.follow import wait
 from tespes.flow.jobs import Job, job
+from tespes.flow.live import Live, Tails
 from tespes.flow.watch import Watch
 from tespes.pulsar import Habits, Site, result
 from tespes.pulsar import job as jobs
@@ -90,6 +93,8 @@ class Attendant:
     tasks: Tasks
     results: Results
     watch: Watch
+    bell: Bell
+    live: Live
     storage: Storage
     blobs: Blobs
     sites: Mapping[str, Site]
@@ -120,12 +125,19 @@ class Attendant:
         self.watch.heard(named.task_id, named.attempt, now(), runner=True)
         return plans.plan(named.id, known.submitted, self._runtime(known), self.habits)
 
-    async def heartbeat(self, caller: Caller) -> None:
-        """The runner is alive.
+    async def heartbeat(self, caller: Caller, hold_s: float, tails: Tails | None) -> bool:
+        """The runner is alive, and waits for up to `hold_s`: whether somebody wants to see what its executor writes.
 
-        :raises errors.AttemptGone: it should not be
+        :raises errors.AttemptGone: it should not be alive, or not any longer
         """
-        await self._working(caller)
+        task_id = caller.job.task_id
+        if tails is not None:
+            self.live.show(task_id, caller.job.attempt, tails)
+        with self.bell.listening(task_id) as rung:
+            await self._working(caller)
+            if not self.live.is_wanted(task_id) and await wait(rung, min(hold_s, self.habits.heartbeat_s)):
+                await self._working(caller)
+        return self.live.is_wanted(task_id)
 
     async def started(self, caller: Caller, executor: int, at: datetime) -> None:
         """An executor started; raises as `heartbeat` does."""
@@ -160,8 +172,8 @@ class Attendant:
         if index >= len(inputs):
             raise errors.NotFound(f"the task has no input {index}")
         wanted = inputs[index]
-        if wanted.content is not None:
-            yield _once(await self._content(known, index, wanted))
+        if (content := await self._content(known, index, wanted)) is not None:
+            yield _once(content)
         else:
             async with self.storage.fetch(wanted.url or "") as pieces:
                 yield pieces
@@ -180,11 +192,11 @@ class Attendant:
             yield piece
         await self._working(caller)
 
-    async def _content(self, known: KnownTask, index: int, wanted: tes.Input) -> bytes:
+    async def _content(self, known: KnownTask, index: int, wanted: tes.Input) -> bytes | None:
         for kept in known.kept:
             if kept.place == f"inputs.{index}.content":
                 return await self.blobs.get(kept.sha256)
-        return (wanted.content or "").encode()
+        return None if wanted.literal is None else wanted.literal.encode()
 
     async def _working(self, caller: Caller) -> KnownTask:
         known = await self.tasks.load(caller.job.task_id)

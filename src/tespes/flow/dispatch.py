@@ -19,7 +19,7 @@ from tespes.flow.follow import follow
 from tespes.flow.watch import Watch
 from tespes.projections import TASK_VIEW
 from tespes.pulsar import Link, Terms, job
-from tespes.store import Documents, Log
+from tespes.store import Documents, Log, conditions
 from tespes.task import Patience, commands, next_step
 from tespes.task.next_step import Ask, GiveUp, Kill, Place, Rest, Send, Step, WaitUntil
 from tespes.task.state import Attempt, Ended, State, Waiting
@@ -29,8 +29,10 @@ _AGAIN_S = 1.0
 _EXPLAIN_AFTER_S = 2.0
 _EXPLAIN_AGAIN_S = 60.0
 _CONFIRM_KILL_S = 0.2
+_CONTAINER_GONE_S = 1.5  # what the reaper of a killed runner needs to remove a container, with some to spare
+_OUTLIVE_THEIR_JOB = frozenset({"docker", "podman"})
 _BY = By("tespes:dispatch")
-_LIVE = tuple(state for state in tes.State if state not in tes.TERMINAL)
+_LIVE = conditions.OneOf("state", frozenset(state.value for state in tes.State if state not in tes.TERMINAL))
 
 _log = structlog.get_logger(__name__)
 
@@ -80,11 +82,10 @@ class Dispatch:
     async def _resume(self) -> int:
         """Every task that the view does not show as ended is looked at; what is newer than the view is followed."""
         position = await self._documents.position(TASK_VIEW)
-        for state in _LIVE:
-            before = None
-            while page := await self._documents.page(TASK_VIEW, {"state": state.value}, before=before, limit=1000, whole=False):
-                before = page[-1]["position"]
-                self._due.update((each["id"], None) for each in page)
+        before = None
+        while page := await self._documents.page(TASK_VIEW, (_LIVE,), before=before, limit=1000, whole=False):
+            before = page[-1]["position"]
+            self._due.update((each["id"], None) for each in page)
         self._due = dict.fromkeys(reversed(self._due))
         _log.info("dispatch resumes", position=position, live=len(self._due))
         return position
@@ -199,11 +200,11 @@ class Dispatch:
         self._said(task_id, attempt, sent=1)
 
     async def _kill(self, task_id: str, attempt: Attempt) -> None:
-        """Pulsar never says `cancelled` unasked: kill, give it a moment, ask."""
+        """Pulsar never says `cancelled` unasked: kill, give it a moment, ask. What it confirms is the end of the job alone."""
         link = self._link(attempt)
         await link.kill(attempt.job_id)
         self._said(task_id, attempt, killed=1)
-        await asyncio.sleep(_CONFIRM_KILL_S)
+        await asyncio.sleep(_CONTAINER_GONE_S if attempt.runtime in _OUTLIVE_THEIR_JOB else _CONFIRM_KILL_S)
         await link.ask(attempt.job_id)
 
     def _said(self, task_id: str, attempt: Attempt, *, sent: int = 0, asked: int = 0, killed: int = 0) -> None:

@@ -36,13 +36,15 @@ async def follow(name: str, log: Log, after: int, handle: Callable[[Sequence[Ent
             _log.warning("a follower waits", follower=name, position=after, reason=str(error))
             await asyncio.sleep(_AGAIN_S)
             continue
-        await _wait(signal, poll if log.shared else _IDLE_S)
+        await wait(signal, poll if log.shared else _IDLE_S)
         poll = min(poll * 2, _POLL_S[1])
 
 
-async def _wait(signal: asyncio.Event, at_most_s: float) -> None:
+async def wait(signal: asyncio.Event, at_most_s: float) -> bool:
+    """Whether it was set in time."""
     try:
         async with asyncio.timeout(at_most_s):
             await signal.wait()
     except TimeoutError:
-        return
+        return False
+    return True

@@ -59,12 +59,20 @@ class Callback:
 
     def report(self, report: protocol.JsonObject) -> None:
         """Tell TESPES, once: what is lost here is repeated by the result. The answer 410 is the order to stop."""
+        self.hold(report, 0.0)
+
+    def hold(self, report: protocol.JsonObject, hold_s: float) -> Optional[protocol.JsonObject]:
+        """The same, and TESPES may wait with its answer for `hold_s`: what it wants, or None if it did not answer."""
         try:
-            status, _ = self._post("reports", report, _REPORT_TIMEOUT_S)
+            status, body = self._post("reports", report, hold_s + _REPORT_TIMEOUT_S)
         except OSError:
-            return
+            return None
         if status == _GONE:
             self._stopped.give(faults.Killed("TESPES does not want this attempt any more"))
+        if status >= call.REDIRECTION:
+            return None
+        wanted: protocol.JsonObject = json.loads(body) if status == call.OK else {}
+        return wanted
 
     def deliver(self, result: protocol.JsonObject) -> None:
         """TESPES has accepted or refused the result, or was away for longer than the patience."""

@@ -34,12 +34,14 @@ class Patience:
     """How long is waited, in seconds.
 
     :param ask_after_s: silence before Pulsar is asked; doubles with every question up to `ask_at_most_s`
+    :param runner_stops_s: for a runner to stop by itself after a cancel, before Pulsar is told to kill it
     :param kill_every_s: between two kills of a job whose end is not confirmed
     :param silence_s: silence of an orphaned runner before it is given up
     """
 
     ask_after_s: float = 60.0
     ask_at_most_s: float = 600.0
+    runner_stops_s: float = 1.0
     kill_every_s: float = 1.0
     silence_s: float = 120.0
 
@@ -105,7 +107,7 @@ def next_step(state: State, contact: Contact, now: datetime, patience: Patience)
         case Claimed():
             return _watch(state, contact, now, patience)
         case Canceling():
-            return _kill(state.attempt, contact, now, patience)
+            return _stop(state, contact, now, patience)
         case Ended():
             return _tidy(state, contact)
 
@@ -147,12 +149,18 @@ def _watch(state: Claimed, contact: Contact, now: datetime, patience: Patience) 
     return GiveUp(state.attempt, reason)
 
 
-def _kill(attempt: Attempt, contact: Contact, now: datetime, patience: Patience) -> Step:
+def _stop(state: Canceling, contact: Contact, now: datetime, patience: Patience) -> Step:
+    """The runner is told by the request that it holds open, and ends cleanly. One that does not is killed.
+
+    A clock that was set back does not let it run longer.
+    """
     if contact.killed == 0 or contact.last_at is None:
-        return Kill(attempt)
+        due = state.asked_at + timedelta(seconds=patience.runner_stops_s)
+        waits = timedelta(0) < due - now <= timedelta(seconds=patience.runner_stops_s)
+        return WaitUntil(due) if waits else Kill(state.attempt)
     pause_s = min(patience.kill_every_s * 2 ** min(contact.killed // 5, 10), patience.ask_after_s)
     due = contact.last_at + timedelta(seconds=pause_s)
-    return Kill(attempt) if now >= due else WaitUntil(due)
+    return Kill(state.attempt) if now >= due else WaitUntil(due)
 
 
 def _tidy(state: Ended, contact: Contact) -> Step:
