@@ -16,10 +16,13 @@ from aiohttp import web
 
 from tespes import api, errors, pulsar, store
 from tespes import settings as configuration
+from tespes.api import query
 from tespes.flow.attend import Attendant, Results
+from tespes.flow.bell import Bell
 from tespes.flow.dispatch import Dispatch, Means
 from tespes.flow.execute import Tasks, now
 from tespes.flow.listen import Listener
+from tespes.flow.live import Live
 from tespes.flow.project import Projector
 from tespes.flow.read import TaskReader
 from tespes.flow.watch import Watch
@@ -30,6 +33,7 @@ from tespes.pulsar import amqp
 from tespes.settings import Settings
 from tespes.storage import SCHEMES, Storage
 from tespes.store import Store
+from tespes.tes import rules
 from tespes.tes.service import service_info
 
 _USUAL = ("127.0.0.1", 5672)
@@ -111,6 +115,9 @@ class _Built:
         tasks = Tasks(log)
         watch = Watch({name: site.slots for name, site in sites.items()}, now())
         results = Results(tasks, blobs)
+        self._bell = Bell(log)
+        live = Live(self._bell)
+        reader = TaskReader(log, documents, blobs, configuration.showing(settings))
         self.projector = Projector(log, documents, TASK_VIEW)
         silence_s = settings.runner.silence_s
         self._links = {name: _link(site, Listener(name, tasks, results, watch, silence_s)) for name, site in sites.items()}
@@ -121,18 +128,25 @@ class _Built:
             tasks=tasks,
             results=results,
             watch=watch,
+            bell=self._bell,
+            live=live,
             storage=Storage(configuration.storage_options(settings)),
             blobs=blobs,
             sites=sites,
             key=key,
             habits=configuration.habits(settings),
         )
-        info = service_info(configuration.service(settings), _storages(settings), ())
-        routes = api.TaskRoutes(tasks, TaskReader(log, documents, blobs), blobs, info)
-        self.application = api.application(routes, api.RunnerRoutes(attendant), settings.http.max_body_bytes)
+        info = service_info(configuration.service(settings), _storages(settings), rules.SUPPORTED_BACKEND_PARAMETERS)
+        routes = api.TaskRoutes(tasks, reader, blobs, self._bell, settings.http.cancel_wait_s, info)
+        http = settings.http
+        self.application = api.application(
+            routes, api.LiveRoutes(reader, live), api.RunnerRoutes(attendant), http.max_body_bytes, http.cors_origins
+        )
+        self.application.on_shutdown.append(self._release)
 
     def start(self, background: _Background) -> None:
         """Start what the roles ask for."""
+        background.start("bell", self._bell.run)
         if "project" in self._roles:
             background.start("project", self.projector.run)
         if "listen" in self._roles or "dispatch" in self._roles:
@@ -140,6 +154,10 @@ class _Built:
                 background.start(f"link {name}", link.run)
         if "dispatch" in self._roles:
             background.start("dispatch", self._dispatch.run)
+
+    async def _release(self, _: web.Application) -> None:
+        """Nobody is kept waiting by a process that is about to end."""
+        self._bell.close()
 
 
 def _link(site: pulsar.Site, listener: Listener) -> pulsar.Link:
@@ -184,7 +202,8 @@ def _socket(settings: Settings) -> tuple[socket.socket, str]:
 
 @contextlib.asynccontextmanager
 async def _served(listening: socket.socket, application: web.Application) -> AsyncIterator[None]:
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_DRAIN_S)
+    line = query.REQUEST_LINE_BYTES_MAX
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_DRAIN_S, max_line_size=line)
     await runner.setup()
     try:
         await web.SockSite(runner, listening).start()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tespes import errors, settings
+from tespes.tes.service import service_info
 
 FILE = """
 [default.http]
@@ -84,3 +85,39 @@ def test_a_wrong_option_of_the_command_line_is_said_to_be_one(file: Path) -> Non
     """No role `foo`."""
     with pytest.raises(errors.SetupError, match=r"roles\.1 \(command line\)"):
         settings.load(file, {"roles": "api,foo"})
+
+
+def test_origins_are_a_list_or_one_text(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable of the environment has no lists; browsers write origins in lower case."""
+    monkeypatch.setenv("TESPES_HTTP__CORS_ORIGINS", "https://Portal.example.org, http://localhost:3000")
+    expected = ("https://portal.example.org", "http://localhost:3000")
+    assert settings.load(file, {}).http.cors_origins == expected
+    assert settings.load(file, {"http": {"cors_origins": list(expected)}}).http.cors_origins == expected
+    assert settings.load(file, {"http": {"cors_origins": "*"}}).http.cors_origins == ("*",)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("http.cors_origins", "portal.example.org", "an origin such as https://portal.example.org"),
+        ("http.cors_origins", "https://portal.example.org/", "without a path"),
+        ("service.organization_url", "example.org", "an http or https address is expected"),
+        ("service.contact_url", "mailto:nobody", "an http or https address is expected, or one such as mailto:"),
+        ("service.created_at", "2026-01-01T00:00:00", "timezone"),
+    ],
+)
+def test_what_browsers_and_clients_could_not_use_is_refused(file: Path, key: str, value: str, expected: str) -> None:
+    """Said once at the start."""
+    section, name = key.split(".")
+    with pytest.raises(errors.SetupError, match=expected) as refused:
+        settings.load(file, {section: {name: value}})
+    assert f"the setting {key}" in str(refused.value)
+    assert "Value error" not in str(refused.value)
+
+
+def test_service_info_says_what_was_set(file: Path) -> None:
+    """And leaves out what was not."""
+    file.with_name(".secrets.toml").write_text("[default.service]\ncreated_at = 2026-01-01T02:00:00+02:00\n")
+    info = service_info(settings.service(settings.load(file, {})), (), ())
+    assert info["createdAt"] == "2026-01-01T00:00:00Z"
+    assert not {"contactUrl", "documentationUrl", "updatedAt", "environment"} & set(info)

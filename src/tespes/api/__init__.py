@@ -1,21 +1,30 @@
-"""HTTP: the TES routes, the runners' routes, problems."""
+"""HTTP: the TES routes and their description, the runners' routes, problems."""
 
 from aiohttp import web
 
+from tespes.api import cors, docs, openapi
+from tespes.api.live import LiveRoutes
 from tespes.api.problems import answer_errors
 from tespes.api.runners import RunnerRoutes
 from tespes.api.tasks import TaskRoutes
 
 
-def application(tasks: TaskRoutes, runners: RunnerRoutes, max_body_bytes: int) -> web.Application:
+def application(
+    tasks: TaskRoutes, live: LiveRoutes, runners: RunnerRoutes, max_body_bytes: int, cors_origins: tuple[str, ...] = ()
+) -> web.Application:
     """The web application.
 
     :param max_body_bytes: of a request other than a transfer; larger: 413
+    :param cors_origins: whose pages may call the public routes, see `cors.add_to`
     """
     app = web.Application(middlewares=[answer_errors], client_max_size=max_body_bytes)
+    app[openapi.OPERATIONS] = []
     tasks.add_to(app)
+    live.add_to(app)
+    docs.add_to(app)
     runners.add_to(app)
+    cors.add_to(app, cors_origins)
     return app
 
 
-__all__ = ["RunnerRoutes", "TaskRoutes", "application"]
+__all__ = ["LiveRoutes", "RunnerRoutes", "TaskRoutes", "application"]

@@ -7,16 +7,18 @@ from typing import Any
 from aiohttp import web
 
 from tespes import tes
-from tespes.api import query, submission
+from tespes.api import openapi, operations, query, submission
 from tespes.api.problems import json
 from tespes.flow import texts
+from tespes.flow.bell import Bell
+from tespes.flow.cancel import cancel
 from tespes.flow.execute import By, Tasks
 from tespes.flow.read import TaskReader
 from tespes.store import Blobs
 from tespes.task import commands
 from tespes.tes import pages
+from tespes.tes.service import old_service_info
 
-PREFIXES = ("/ga4gh/tes/v1", "/v1", "")
 ANONYMOUS = "anonymous"
 
 
@@ -27,27 +29,34 @@ class TaskRoutes:
     tasks: Tasks
     reader: TaskReader
     blobs: Blobs
+    bell: Bell
+    cancel_wait_s: float
     service_info: Mapping[str, Any]
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes under every prefix."""
-        for prefix in PREFIXES:
-            app.router.add_get(f"{prefix}/service-info", self.get_service_info)
-            app.router.add_post(f"{prefix}/tasks", self.create_task)
-            app.router.add_get(f"{prefix}/tasks", self.list_tasks)
-            app.router.add_get(f"{prefix}/tasks/{{id:[^/:]+}}", self.get_task)
-            app.router.add_post(f"{prefix}/tasks/{{id:[^/:]+}}:cancel", self.cancel_task)
+        openapi.add(app, operations.GET_SERVICE_INFO, self.get_service_info)
+        openapi.add(app, operations.LIST_TASKS, self.list_tasks)
+        openapi.add(app, operations.CREATE_TASK, self.create_task)
+        openapi.add(app, operations.GET_TASK, self.get_task)
+        openapi.add(app, operations.CANCEL_TASK, self.cancel_task)
+        openapi.add(app, operations.GET_OLD_SERVICE_INFO, self.get_old_service_info)
 
     async def get_service_info(self, _: web.Request) -> web.Response:
         """GetServiceInfo."""
         return json(self.service_info)
 
+    async def get_old_service_info(self, _: web.Request) -> web.Response:
+        """What py-tes 0.4 takes for GetServiceInfo."""
+        return json(old_service_info(self.service_info))
+
     async def create_task(self, request: web.Request) -> web.Response:
         """CreateTask: answered when the task is durable."""
         body = await request.read()
         submitted = submission.read_task(body)
-        task, kept = await texts.keep_contents(self.blobs, submitted)
-        created = await self.tasks.create(commands.CreateTask(task=task, kept=kept), ANONYMOUS, By(ANONYMOUS))
+        task, kept = await texts.keep_contents(self.blobs, submitted.task)
+        command = commands.CreateTask(task=task, kept=kept, notes=submitted.notes)
+        created = await self.tasks.create(command, ANONYMOUS, By(ANONYMOUS))
         return json({"id": created.id})
 
     async def get_task(self, request: web.Request) -> web.Response:
@@ -59,16 +68,14 @@ class TaskRoutes:
         """ListTasks, newest first."""
         asked = request.query
         view = query.choice(tes.View, "view", asked, tes.View.MINIMAL)
-        state = query.choice(tes.State, "state", asked, None)
-        query.refuse_later_filters(asked)
-        where = {} if state is None else {"state": state.value}
-        found, before = await self.reader.page(view, where, before=query.before(asked), limit=query.page_size(asked))
+        filters, after = query.page(asked, legacy_states=self.reader.showing.legacy_states)
+        found, before = await self.reader.page(view, filters, before=after, limit=query.page_size(asked))
         answer: dict[str, Any] = {"tasks": found}
         if before is not None:
-            answer["next_page_token"] = pages.token(before)
+            answer["next_page_token"] = pages.token(before, filters)
         return json(answer)
 
     async def cancel_task(self, request: web.Request) -> web.Response:
         """CancelTask; of a task that is over: nothing, and 200."""
-        await self.tasks.execute(request.match_info["id"], commands.CancelTask(), By(ANONYMOUS))
+        await cancel(self.tasks, self.bell, request.match_info["id"], By(ANONYMOUS), self.cancel_wait_s)
         return json({})

@@ -15,10 +15,10 @@ from dynaconf.utils import inspect
 from pydantic import ValidationError
 
 from tespes import errors
-from tespes.settings.options import habits, patience, service, sites, storage_options, store_options
+from tespes.settings.options import habits, patience, service, showing, sites, storage_options, store_options
 from tespes.settings.sections import ROLES, Settings
 
-__all__ = ["ROLES", "Settings", "habits", "load", "patience", "service", "sites", "storage_options", "store_options"]
+__all__ = ["ROLES", "Settings", "habits", "load", "patience", "service", "showing", "sites", "storage_options", "store_options"]
 
 PREFIX = "TESPES"
 SWITCHER = "TESPES_ENV"
@@ -100,7 +100,7 @@ def _explained(error: ValidationError, merged: dynaconf.Dynaconf, main: Path) ->
     elif first["type"] == "missing":
         said = "it is missing"
     else:
-        said = f"{_found(where, first['input'])}{first['msg']}"
+        said = f"{_found(where, first['input'])}{first['msg'].removeprefix('Value error, ')}"
     return f"the setting {'.'.join(where)} ({_source(merged, where, main)}): {said}"
 
 

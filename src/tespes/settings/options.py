@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-from tespes import __version__, errors, pulsar, storage, store
+from tespes import __version__, errors, pulsar, storage, store, tes
 from tespes.settings.sections import Pulsar, Settings
 from tespes.storage import ftp
 from tespes.task import Patience
@@ -32,6 +32,11 @@ def habits(settings: Settings) -> pulsar.Habits:
     """How runners work."""
     runner = settings.runner
     return pulsar.Habits(runner.tail_bytes, runner.heartbeat_s, runner.report_patience_s)
+
+
+def showing(settings: Settings) -> tes.Showing:
+    """How tasks are shown."""
+    return tes.Showing(settings.http.legacy_states, settings.http.minimal_includes_executors)
 
 
 def service(settings: Settings) -> Service:

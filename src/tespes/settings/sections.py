@@ -1,9 +1,10 @@
 """Everything that can be set, with its default: one model for each section of the settings."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
 
 Secret = Annotated[SecretStr, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -11,17 +12,51 @@ Role = Literal["api", "dispatch", "listen", "project"]
 ROLES: tuple[Role, ...] = ("api", "dispatch", "listen", "project")
 
 
+def _listed(value: Any) -> Any:
+    return tuple(each.strip() for each in value.split(",") if each.strip()) if isinstance(value, str) else value
+
+
+def _origin(value: str) -> str:
+    if not re.fullmatch(r"\*|https?://[^/\s?#@]+", value, re.IGNORECASE):
+        raise ValueError("an origin such as https://portal.example.org, without a path, is expected, or *")
+    return value.lower()
+
+
+def _address(value: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s][!-~]*", value, re.IGNORECASE):
+        raise ValueError("an http or https address is expected")
+    return value
+
+
+def _contact(value: str) -> str:
+    if not re.fullmatch(r"mailto:[!-~]+@[!-~]+|https?://[^/\s][!-~]*", value, re.IGNORECASE):
+        raise ValueError("an http or https address is expected, or one such as mailto:tes@example.org")
+    return value
+
+
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_listed)]
+Address = Annotated[str, AfterValidator(_address)]
+UserAndGroup = Annotated[str, Field(pattern=r"^[0-9]{1,10}:[0-9]{1,10}$")]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Http(_Section):
-    """Where TESPES listens. `public_url`: how clients see it, if that differs."""
+    """Where TESPES listens, and how it answers. `public_url`: how clients see it, if that differs.
+
+    `cors_origins`: whose pages may call it, see `api.cors`. The two last: see `tes.Showing`.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     public_url: str | None = None
     max_body_bytes: Annotated[int, Field(ge=1024)] = 16 * 2**20
+    cancel_wait_s: Annotated[float, Field(ge=0, le=60)] = 2.0
+    cors_origins: Origins = ()
+    legacy_states: bool = False
+    minimal_includes_executors: bool = False
 
 
 class StoreSection(_Section):
@@ -52,13 +87,42 @@ class Sandbox(_Section):
     network: Literal["none", "host"] = "none"
 
 
-class Docker(_Section):
-    """Executors in Docker. `host`: of the daemon, for example unix:///run/docker.sock; None is the node's own."""
+class _Engine(_Section):
+    """What runs images. `arguments`: for the program itself; `run_arguments`: for its command that runs a container."""
+
+    arguments: tuple[str, ...] = ()
+    run_arguments: tuple[str, ...] = ()
+
+
+class Docker(_Engine):
+    """Executors in Docker. `host`: of the daemon, for example unix:///run/docker.sock; None is the node's own.
+
+    `user`: whom containers run as and their files belong to; None is the image's own.
+    """
 
     kind: Literal["docker"]
     program: str = "docker"
     host: str | None = None
     network: Literal["none", "bridge", "host"] = "bridge"
+    user: UserAndGroup | None = None
+
+
+class Podman(_Engine):
+    """Executors in Podman. `network`: `private` is a bridge under root, else user-mode networking. `user`: as Docker's."""
+
+    kind: Literal["podman"]
+    program: str = "podman"
+    network: Literal["none", "private", "bridge", "host"] = "private"
+    user: UserAndGroup | None = None
+
+
+class Apptainer(_Engine):
+    """Executors in Apptainer, as the user that Pulsar runs as. `limits`: whether cpus and memory can be limited."""
+
+    kind: Literal["apptainer"]
+    program: str = "apptainer"
+    network: Literal["none", "host"] = "host"
+    limits: bool = False
 
 
 class Pulsar(_Section):
@@ -68,7 +132,7 @@ class Pulsar(_Section):
     manager: str = "_default_"
     key_prefix: str | None = None
     slots: Annotated[int, Field(ge=1)] = 8
-    runtime: Annotated[Sandbox | Docker, Field(discriminator="kind")]
+    runtime: Annotated[Sandbox | Docker | Podman | Apptainer, Field(discriminator="kind")]
     callback_url: str | None = None
 
 
@@ -102,18 +166,23 @@ class Waiting(_Section):
 
     ask_after_s: Seconds = 60.0
     ask_at_most_s: Seconds = 600.0
+    runner_stops_s: Seconds = 1.0
     kill_every_s: Seconds = 1.0
     silence_s: Seconds = 120.0
 
 
 class ServiceSection(_Section):
-    """What service info says."""
+    """What service info says. `contact_url`: a page, or a mailto: address."""
 
     id: str = "org.example.tespes"
     name: str = "TESPES"
     description: str = "GA4GH Task Execution Service with an event log, run by Galaxy Pulsar"
     organization_name: str = "not configured"
-    organization_url: str = "https://example.org"
+    organization_url: Address = "https://example.org"
+    contact_url: Annotated[str, AfterValidator(_contact)] | None = None
+    documentation_url: Address | None = None
+    created_at: AwareDatetime | None = None
+    updated_at: AwareDatetime | None = None
     environment: str | None = None
 
 

@@ -10,6 +10,18 @@ from tespes.tes.task import (
     State,
     Task,
 )
-from tespes.tes.views import View, show
+from tespes.tes.views import Showing, View, states_shown_as
 
-__all__ = ["TERMINAL", "Executor", "FileType", "Input", "Output", "Resources", "State", "Task", "View", "show"]
+__all__ = [
+    "TERMINAL",
+    "Executor",
+    "FileType",
+    "Input",
+    "Output",
+    "Resources",
+    "Showing",
+    "State",
+    "Task",
+    "View",
+    "states_shown_as",
+]
