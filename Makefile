@@ -1,6 +1,7 @@
 # Everything a person or CI does here. `make` lists it.
 PYTHON ?= python3
 BIN := .venv/bin
+ENGINES := dockerd=docker.io iptables=iptables podman=podman runc=runc docker-registry=docker-registry busybox=busybox-static
 
 .PHONY: help demo test test-full check bench contracts lock clean
 
@@ -23,13 +24,11 @@ demo: .venv/ready .venv-pulsar/ready
 	@$(BIN)/tespes demo $(if $(ONCE),--once) $(if $(filter mongodb,$(STORE)),--mongodb $(BIN)/secantusd-py) $(if $(PORT),--port $(PORT))
 
 test: .venv/ready .venv-pulsar/ready
-	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap dockerd=docker.io \
-	    iptables=iptables busybox=busybox-static
+	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap $(ENGINES)
 	$(BIN)/python -m pytest -q -m "not slow"
 
-test-full: .venv/ready .venv-pulsar/ready
-	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap dockerd=docker.io \
-	    iptables=iptables busybox=busybox-static
+test-full: .venv/ready .venv-pulsar/ready .venv-snakemake/ready
+	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap $(ENGINES) chromium=chromium
 	$(BIN)/python -m pytest -q
 
 check: .venv/ready
@@ -51,9 +50,11 @@ lock: .venv/ready
 	    --no-annotate --no-header --prerelease=allow -o requirements.lock
 	$(BIN)/uv pip compile -q -U docker/pulsar/requirements.in --generate-hashes --no-emit-index-url \
 	    --no-annotate --no-header -o docker/pulsar/requirements.lock
+	$(BIN)/uv pip compile -q -U tests/clients/snakemake.in --generate-hashes --no-emit-index-url \
+	    --no-annotate --no-header -o tests/clients/snakemake.lock
 
 clean:
-	rm -rf .venv .venv-pulsar .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-pulsar .venv-snakemake .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/ready: requirements.lock pyproject.toml
 	@.ci/environment $(PYTHON) .venv requirements.lock
@@ -62,4 +63,8 @@ clean:
 
 .venv-pulsar/ready: docker/pulsar/requirements.lock
 	@.ci/environment $(PYTHON) .venv-pulsar docker/pulsar/requirements.lock
+	@touch $@
+
+.venv-snakemake/ready: tests/clients/snakemake.lock
+	@.ci/environment $(PYTHON) .venv-snakemake tests/clients/snakemake.lock
 	@touch $@

@@ -50,7 +50,7 @@ def test_a_file_goes_from_ftp_to_ftp_and_every_step_is_an_event(tespes: Tespes, 
     assert log["metadata"]["pulsar"] == "real"
     jsonschema.validate(
         {"id": task_id, "version": 1, "position": 1, "state": "COMPLETE", "owner": "anonymous", "kept": [], "task": ended},
-        json.loads((ROOT / "projections" / "task_view.v1.schema.json").read_text()),
+        json.loads((ROOT / "projections" / "task_view.v2.schema.json").read_text()),
     )
     shown = command(tespes, "log", "show", task_id)
     names = [line.split()[2] for line in shown.stdout.splitlines()]
