@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import signal
 import subprocess
-import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import busybox_image
+
 _START_TIMEOUT_S = 30
-_PROGRAMS = ("cat", "echo", "env", "head", "id", "ls", "md5sum", "pwd", "sh", "sleep", "true", "wc", "yes")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,21 @@ class DockerEngine:
 
     host: str
     image: str
+    kind = "docker"
+
+    @property
+    def runtime(self) -> dict[str, Any]:
+        """What a plan says of it."""
+        return {"kind": "docker", "program": "docker", "host": self.host, "network": "none"}
+
+    @property
+    def directory(self) -> Path:
+        """Where it keeps everything."""
+        return Path(self.host.removeprefix("unix://")).parent
+
+    def ask(self, *arguments: str) -> str:
+        """The same as `docker`."""
+        return self.docker(*arguments)
 
     def docker(self, *arguments: str) -> str:
         """What the docker command line prints."""
@@ -34,7 +50,14 @@ class DockerEngine:
 
 
 @pytest.fixture(scope="session", name="docker_engine")
-def running_engine() -> Iterator[DockerEngine]:
+def shared_engine() -> Iterator[DockerEngine]:
+    """See `running`."""
+    with running() as engine:
+        yield engine
+
+
+@contextmanager
+def running() -> Iterator[DockerEngine]:
     """An engine that is up, and gone afterwards with all it had."""
     directory = Path(tempfile.mkdtemp(prefix="tespes-docker-", dir="/tmp"))  # a socket's path must be short
     engine = DockerEngine(f"unix://{directory}/d.sock", "busybox:local")
@@ -67,17 +90,8 @@ def _wait_until_up(engine: DockerEngine, daemon: subprocess.Popen[bytes], direct
 
 
 def _import_image(engine: DockerEngine) -> None:
-    busybox = shutil.which("busybox")
-    assert busybox, "the package busybox-static is needed"
-    root = io.BytesIO()
-    with tarfile.open(fileobj=root, mode="w") as archive:
-        archive.add(os.path.realpath(busybox), "bin/busybox")
-        for program in _PROGRAMS:
-            link = tarfile.TarInfo(f"bin/{program}")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            archive.addfile(link)
-    command = ["docker", "--host", engine.host, "import", "-", engine.image]
-    subprocess.run(command, input=root.getvalue(), check=True, capture_output=True)
+    command = ["docker", "--host", engine.host, "import", "--change", busybox_image.CHANGE, "-", engine.image]
+    subprocess.run(command, input=busybox_image.archive(), check=True, capture_output=True)
 
 
 def _end(daemon: subprocess.Popen[bytes]) -> None:

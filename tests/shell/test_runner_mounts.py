@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +24,7 @@ def shown(layout: mounts.Layout) -> list[tuple[str, str, bool]]:
 def on_disk(directory: Path, **changes: Any) -> files.TaskFiles:
     root = directory / "tespes"
     root.mkdir()
-    task_files = files.TaskFiles(mounts.lay_out(cast("Any", plan(**changes)), str(root)))
+    task_files = files.TaskFiles(mounts.lay_out(cast("Any", plan(**changes)), str(root)), str(root))
     task_files.create()
     return task_files
 
@@ -169,6 +170,23 @@ def test_a_link_in_the_way_of_a_mount_is_refused(tmp_path: Path) -> None:
     with pytest.raises(faults.SystemFailure, match=r"/data/sub: .* was replaced by the task"):
         task_files.make_mount_points()
     assert not (tmp_path / "in").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_only_root_gives_files_to_the_settings_user() -> None:
+    """Anybody else gets a reason; a Pulsar that is that user itself has nothing to give."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        Path(place).chmod(0o777)
+        os.setegid(65533)
+        os.seteuid(65533)
+        try:
+            theirs = files.TaskFiles(laid_out(), place, files.owner({"user": "1000:1000"}))
+            with pytest.raises(faults.SystemFailure, match=r"given to the runtime's user 1000:1000: Pulsar is not root"):
+                theirs.make_apart(f"{place}/a")
+            files.TaskFiles(laid_out(), place, files.owner({"user": "65533:65533"})).make_apart(f"{place}/b")
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
 
 
 def test_what_a_task_leaves_is_removed_and_what_its_links_name_is_not(tmp_path: Path) -> None:

@@ -230,6 +230,25 @@ async def test_tails_are_sent_when_tespes_asks_for_them(tespes: Tespes, start: S
     assert shown == {"executor": 0, "stdout": "seen\n", "stderr": "in the file\n"}
 
 
+@pytest.mark.parametrize("nonsense", ["<html>log in first</html>", "[1]", "null"])
+async def test_an_answer_that_nobody_understands_is_none(tespes: Tespes, start: Start, nonsense: str) -> None:
+    """A proxy's page in place of TESPES: reports are lost as on a bad line, and the heart beats on."""
+    for report in ("heartbeat", "executor_started", "executor_ended"):
+        tespes.answers[report] = lambda: web.Response(text=nonsense)
+    tespes.plan = plan({"command": shell("sleep 1")}, heartbeat_s=0.2)
+    line = await (await start(tespes.url)).ended()
+    assert line["outcome"] == "succeeded"
+    assert len(tespes.reports("heartbeat")) > 2
+
+
+async def test_wishes_that_never_end_do_not_keep_the_runner_busy(tespes: Tespes, start: Start) -> None:
+    """However often tails are asked for, there is a pause between two heartbeats; without any to show, a longer one."""
+    tespes.answers["heartbeat"] = lambda: web.json_response({"tails": True})
+    tespes.plan = plan({"command": shell("sleep 1")}, heartbeat_s=10.0)
+    await (await start(tespes.url)).ended()
+    assert 2 < len(tespes.reports("heartbeat")) < 25
+
+
 async def test_a_heartbeat_that_is_held_brings_the_order_to_stop_at_once(tespes: Tespes, start: Start) -> None:
     """However long a heartbeat may be held, its 410 ends the attempt when it comes."""
     held = asyncio.Event()
@@ -294,7 +313,7 @@ async def test_a_plan_that_makes_no_sense_is_a_result_too(tespes: Tespes, start:
     [
         ({"inputs": [{**file(0, "/in"), "type": "DIRECTORY"}]}, "input /in: directories are not supported"),
         ({"outputs": [{**file(0, "/out"), "type": "DIRECTORY"}]}, "output /out: directories are not supported"),
-        ({"outputs": [file(0, "/out/*.txt")]}, "output /out/*.txt: wildcards are not supported"),
+        ({"outputs": [{**file(0, "/out/*.txt"), "is_pattern": True}]}, "output /out/*.txt: wildcards are not supported"),
         ({"runtime": {"kind": "magic"}}, "the runtime 'magic' is not known to this runner"),
         ({"runtime": {"kind": "sandbox", "program": "no-bwrap"}}, "the program no-bwrap is not on this node"),
     ],

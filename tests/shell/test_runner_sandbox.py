@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,7 @@ async def test_exit_codes_are_those_of_a_shell(
     line = await (await start(tespes.url)).ended()
     assert line["outcome"] == "executor_failed"
     assert line["executors"][0]["exit_code"] == exit_code
+    assert any(command[0] in note for note in line["notes"]) is (exit_code in {126, 127})
     assert message is None or line["executors"][0]["stderr"] == message
 
 
@@ -253,6 +256,37 @@ async def test_the_end_by_the_node_is_a_reason(tespes: Tespes, start: Start) -> 
     assert (line["outcome"], line["retryable"]) == ("system_failed", True)
     assert line["reason"] == "the node ended the job (SIGTERM)"
     assert running("33.25") == []
+
+
+async def test_no_command_is_a_reason(tespes: Tespes, start: Start) -> None:
+    """A sandbox has no image to take one from."""
+    tespes.plan = plan({"command": ["true"]}, {"command": []})
+    line = await (await start(tespes.url)).ended()
+    assert (line["outcome"], line["phase"]) == ("system_failed", "inputs")
+    assert line["reason"] == "an executor has no command, and a sandbox has no image to take one from"
+
+
+async def test_a_disk_that_is_too_small_is_a_reason(tespes: Tespes, start: Start) -> None:
+    """TES 1.1, tesResources.disk_gb: before anything is fetched; on another node there may be more."""
+    tespes.plan = plan({"command": ["true"]}, inputs=[file(0, "/data/in")], resources={"disk_gb": 1e9})
+    line = await (await start(tespes.url)).ended()
+    assert (line["outcome"], line["phase"], line["retryable"]) == ("system_failed", "inputs", True)
+    assert re.fullmatch(r"the task asks for 1000000000 GB of disk, \d+\.\d GB are free on the node", line["reason"])
+    assert "input 0" not in [route for route, _ in tespes.heard]
+
+
+async def test_an_input_that_fills_the_disk_is_a_reason(tespes: Tespes, start: Start, tmp_path: Path) -> None:
+    """It is named, and on another node there may be more."""
+    small = tmp_path / "job0"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tespes-test", small], check=True)
+    try:
+        tespes.inputs[0] = bytes(4_000_000)
+        tespes.plan = plan({"command": ["true"]}, inputs=[file(0, "/data/in")])
+        line = await (await start(tespes.url)).ended()
+        assert (line["reason"], line["retryable"]) == ("input /data/in: no space left on the node", True)
+    finally:
+        subprocess.run(["umount", "--lazy", small], check=True)
 
 
 async def test_limits_that_are_not_enforced_are_notes(tespes: Tespes, start: Start) -> None:

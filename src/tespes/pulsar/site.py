@@ -12,7 +12,7 @@ class Site:
     :param broker_url: AMQP URL of the RabbitMQ that it listens to, with vhost
     :param manager: the manager's name in Pulsar; :param key_prefix: Pulsar's `amqp_key_prefix`, if it has one
     :param slots: how many attempts may be there at a time
-    :param runtime: for the runner: `kind` (`sandbox` or `docker`) and what belongs to it
+    :param runtime: for the runner: `kind` (docker, podman, apptainer or sandbox) and what belongs to it
     :param callback_url: where the site's nodes reach TESPES
     """
 

@@ -2,6 +2,7 @@
 
 `__main__.main(order)` claims the attempt and prints the result; `attempt` says in which order things happen; `callback`
 speaks with TESPES (`call` is its HTTP); `transfer` moves files; `mounts` and `files` map the task's paths to the node;
-`executor` runs one command in a runtime: `sandbox` or `docker`; `reaper` cleans up when the runner itself is killed.
+`executor` runs one command in a `runtime`: `docker` and `podman` (both an `engine`), `apptainer` or `sandbox`; `reaper`
+cleans up when the runner itself is killed.
 Every job pays for what is imported here: what only some jobs need is imported where it is needed.
 """

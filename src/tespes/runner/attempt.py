@@ -6,19 +6,15 @@ import os
 import signal
 import socket
 import sys
-import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, suppress
 
-from . import callback, clock, executor, faults, files, mounts, reaper, result, stop
+from . import callback, clock, executor, faults, files, heart, mounts, reaper, result, runtime, stop, tail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator
-
     from . import protocol
 
 _DIRECTORY = "tespes"
-_WILDCARDS = frozenset("*?[")
 _MOST_REASON = 10_000
 
 
@@ -33,52 +29,51 @@ def perform(order: protocol.Order) -> protocol.JsonObject:
     if record.outcome:
         return record.document()
     tespes.patience_s = float(plan.get("report_patience_s") or tespes.patience_s)
-    with _heart_beating(tespes, record, float(plan.get("heartbeat_s") or 10.0)):
+    with ExitStack() as beats:
         with record.settling():
-            Work(plan, tespes, record, stopped).do()
-        tespes.deliver(record.document())
+            live = tail.Live()
+            beats.enter_context(heart.beating(tespes, record, live, float(plan.get("heartbeat_s") or 10.0)))
+            Work(plan, tespes, record, stopped, live).do()
+        with suppress(Exception):  # the job's last line says the same
+            tespes.deliver(record.document())
     return record.document()
 
 
 class Work:
     """What is between the claim and the result."""
 
-    def __init__(self, plan: protocol.Plan, tespes: callback.Callback, record: result.Record, stopped: stop.Stop) -> None:
+    def __init__(
+        self, plan: protocol.Plan, tespes: callback.Callback, record: result.Record, stopped: stop.Stop, live: tail.Live
+    ) -> None:
         self._plan = plan
         self._tespes = tespes
         self._record = record
         self._stopped = stopped
+        self._live = live
         self._directory = os.path.abspath(_DIRECTORY)
         self._layout = mounts.lay_out(plan, self._directory)
-        self._files = files.TaskFiles(self._layout)
+        self._files = files.TaskFiles(self._layout, self._directory, files.owner(plan["runtime"]))
 
     def do(self) -> None:
         """Settle the record, or raise what ended the work; either way nothing is left on the node."""
         self._record.phase = "inputs"
         _refuse_what_is_not_supported(self._plan)
-        runtime = self._runtime()
-        self._record.notes += runtime.notes(self._plan)
+        containers = self._runtime()
+        self._record.notes += containers.notes(self._plan)
         with ExitStack() as cleanup:
-            cleanup.enter_context(reaper.guarding(self._directory, runtime.removal(self._plan)))
+            cleanup.enter_context(reaper.guarding(self._directory, containers.removal(self._plan)))
             self._make_directory(cleanup)
+            self._refuse_too_small_a_disk()
             self._fetch_inputs()
-            runtime.prepare(self._plan)
-            succeeded = self._run_executors(runtime)
+            containers.prepare(self._plan)
+            succeeded = self._run_executors(containers)
             self._record.phase = "outputs"
             self._store_outputs(succeeded=succeeded)
         self._record.outcome = "succeeded" if succeeded else "executor_failed"
 
     def _runtime(self) -> protocol.Runtime:
-        order = self._plan["runtime"]
-        if order["kind"] == "sandbox":
-            from . import sandbox  # noqa: PLC0415 - each job needs one of them
-
-            return sandbox.Sandbox(order, self._layout, self._directory)
-        if order["kind"] == "docker":
-            from . import docker  # noqa: PLC0415 - each job needs one of them
-
-            return docker.Docker(order, self._layout, self._directory, self._record.job_id, self._stopped)
-        raise faults.SystemFailure(f"the runtime {order['kind']!r} is not known to this runner")
+        given = runtime.Surroundings(self._record.job_id, self._directory, self._files, self._stopped, self._record.notes)
+        return runtime.chosen(self._plan["runtime"], given)
 
     def _make_directory(self, cleanup: ExitStack) -> None:
         with faults.on_the_node():
@@ -86,6 +81,13 @@ class Work:
             os.mkdir(self._directory, 0o700)
             cleanup.callback(self._remove_directory)
             self._files.create()
+
+    def _refuse_too_small_a_disk(self) -> None:
+        wanted_gb = self._plan["resources"].get("disk_gb") or 0
+        free_gb = self._files.free_bytes() / 1e9
+        if wanted_gb > free_gb:
+            reason = f"the task asks for {wanted_gb:.12g} GB of disk, {free_gb:.1f} GB are free on the node"
+            raise faults.SystemFailure(reason, retryable=True)
 
     def _remove_directory(self) -> None:
         if not files.remove(self._directory):
@@ -98,8 +100,8 @@ class Work:
             place = self._layout.host_path(mounts.absolute("input", entry["path"]))
             self._record.inputs.append(transfer.fetch_input(self._tespes, entry, str(place)))
 
-    def _run_executors(self, runtime: protocol.Runtime) -> bool:
-        workshop = executor.Workshop(runtime, self._files, self._stopped, int(self._plan["tail_bytes"]))
+    def _run_executors(self, containers: protocol.Runtime) -> bool:
+        workshop = executor.Workshop(containers, self._files, self._stopped, int(self._plan["tail_bytes"]), self._live)
         for index, order in enumerate(self._plan["executors"]):
             self._record.phase = f"executor {index}"
             self._report({"report": "executor_started", "executor": index, "at": clock.now()})
@@ -132,22 +134,6 @@ class Work:
                 self._record.notes.append(str(failure)[:_MOST_REASON])
 
 
-@contextmanager
-def _heart_beating(tespes: callback.Callback, record: result.Record, every_s: float) -> Iterator[None]:
-    """While inside, TESPES hears that the attempt lives, and in which phase; its answer may be the order to stop."""
-    finished = threading.Event()
-
-    def beat() -> None:
-        while not finished.wait(every_s):
-            tespes.report({"report": "heartbeat", "phase": record.phase})
-
-    threading.Thread(target=beat, daemon=True).start()
-    try:
-        yield
-    finally:
-        finished.set()
-
-
 def _node() -> dict[str, str]:
     return {"host": socket.gethostname(), "python": "%d.%d.%d" % sys.version_info[:3]}
 
@@ -161,5 +147,5 @@ def _refuse_what_is_not_supported(plan: protocol.Plan) -> None:
         for entry in entries:
             if entry["type"] == "DIRECTORY":
                 raise faults.SystemFailure(f"{kind} {entry['path']}: directories are not supported")
-            if kind == "output" and _WILDCARDS & set(entry["path"]):
+            if entry.get("is_pattern"):
                 raise faults.SystemFailure(f"{kind} {entry['path']}: wildcards are not supported")

@@ -71,8 +71,7 @@ class Callback:
             self._stopped.give(faults.Killed("TESPES does not want this attempt any more"))
         if status >= call.REDIRECTION:
             return None
-        wanted: protocol.JsonObject = json.loads(body) if status == call.OK else {}
-        return wanted
+        return _object(body) if status == call.OK else {}
 
     def deliver(self, result: protocol.JsonObject) -> None:
         """TESPES has accepted or refused the result, or was away for longer than the patience."""
@@ -137,6 +136,15 @@ class Callback:
         request = f"POST /runner/{self._job_id}/{route}"
         with call.call(self._address, request, headers, body=[body], timeout_s=timeout_s) as answer:
             return answer.status, answer.body()
+
+
+def _object(body: bytes) -> Optional[protocol.JsonObject]:
+    """The JSON object in a body; None if it is something else, such as a proxy's page."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _plan(status: int, body: bytes) -> protocol.Plan:

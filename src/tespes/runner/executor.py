@@ -9,21 +9,29 @@ from . import clock, faults, mounts, tail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, List, Optional
+    from typing import List, Optional, Union
 
     from . import files, protocol, stop
 
-    Tail = Callable[[], str]
+    Tail = Union[tail.PipeTail, tail.FileTail]
 
 
 class Workshop:
     """What every executor of a task shares."""
 
-    def __init__(self, runtime: protocol.Runtime, task_files: files.TaskFiles, stopped: stop.Stop, tail_bytes: int) -> None:
+    def __init__(
+        self,
+        runtime: protocol.Runtime,
+        task_files: files.TaskFiles,
+        stopped: stop.Stop,
+        tail_bytes: int,
+        live: tail.Live,
+    ) -> None:
         self.runtime = runtime
         self.files = task_files
         self.stopped = stopped
         self.tail_bytes = tail_bytes
+        self.live = live
 
 
 def run(index: int, executor: protocol.Executor, workshop: Workshop) -> protocol.EndedExecutor:
@@ -33,14 +41,16 @@ def run(index: int, executor: protocol.Executor, workshop: Workshop) -> protocol
         workshop.files.make_mount_points()
         workshop.files.make_directory(mounts.absolute("workdir", executor.get("workdir") or "/"))
         streams = _Streams(executor, workshop, opened)
-        process = workshop.runtime.start(index, executor, streams.descriptors)
+        with faults.on_the_node():
+            process = workshop.runtime.start(index, executor, streams.descriptors)
         streams.process_started()
-        with workshop.stopped.calling(lambda: workshop.runtime.kill(index, process)):
+        killing = workshop.stopped.calling(lambda: workshop.runtime.kill(index, process))
+        with workshop.live.showing(index, streams.so_far), killing:
             returncode = process.wait()
         stdout, stderr = streams.tails()
         exit_code = 128 - returncode if returncode < 0 else returncode
         if not workshop.stopped.given():
-            exit_code = workshop.runtime.exit_code(index, exit_code, stderr)
+            exit_code = _exit_code(index, executor, workshop, exit_code, stderr)
     return {
         "executor": index,
         "exit_code": exit_code,
@@ -49,6 +59,18 @@ def run(index: int, executor: protocol.Executor, workshop: Workshop) -> protocol
         "stdout": stdout,
         "stderr": stderr,
     }
+
+
+def _exit_code(index: int, executor: protocol.Executor, workshop: Workshop, returncode: int, stderr: str) -> int:
+    """Whoever is to blame: on a full disk a command, or an engine's client, fails in its own words or without any."""
+    try:
+        exit_code = workshop.runtime.exit_code(index, executor, returncode, stderr)
+    except faults.SystemFailure:
+        workshop.files.refuse_a_full_disk()
+        raise
+    if exit_code:
+        workshop.files.refuse_a_full_disk()
+    return exit_code
 
 
 class _Streams:
@@ -73,7 +95,12 @@ class _Streams:
         self._pipe_ends.close()
 
     def tails(self) -> List[str]:
-        return [tail_of() for tail_of in self._tails]
+        """What both ended with, once every writer is gone."""
+        return [each.text() for each in self._tails]
+
+    def so_far(self) -> List[str]:
+        """What both end with now."""
+        return [each.so_far() for each in self._tails]
 
     def _source(self, path: Optional[str]) -> int:
         if not path:
@@ -90,9 +117,9 @@ class _Streams:
             with faults.about(f"{name} {path}"), faults.on_the_node():
                 descriptor = self._workshop.files.open_to_write(path)
             self._opened.callback(os.close, descriptor)
-            self._tails.append(lambda: tail.of_file(descriptor, limit_bytes))
+            self._tails.append(tail.FileTail(descriptor, limit_bytes))
         else:
             reading, descriptor = os.pipe()
             self._pipe_ends.callback(os.close, descriptor)
-            self._tails.append(tail.PipeTail(reading, limit_bytes).text)
+            self._tails.append(tail.PipeTail(reading, limit_bytes))
         self.descriptors.append(descriptor)

@@ -15,7 +15,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterator
 
+COMMAND_LINE_TOO_LONG = "the command line is too long for the node"
 _ON_THE_NODE = {
+    errno.E2BIG: COMMAND_LINE_TOO_LONG,
     errno.ENOSPC: "no space left on the node",
     errno.EDQUOT: "disk quota used up on the node",
     errno.EACCES: "permission denied on the node",

@@ -14,8 +14,11 @@ from . import faults, mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Tuple
+    from typing import List, Optional, Tuple
 
+    from . import protocol
+
+_FULL_BYTES = 64 * 1024  # less than one more write of a program takes
 _MOST_LINKS = 40  # what Linux allows
 _FOR_EVERYONE = 0o777  # the directory above is private, and the user inside a container may be anyone
 
@@ -23,18 +26,20 @@ _FOR_EVERYONE = 0o777  # the directory above is private, and the user inside a c
 class TaskFiles:
     """The files of a task, below a private directory of the node, at the paths that its containers see."""
 
-    def __init__(self, layout: mounts.Layout) -> None:
+    def __init__(self, layout: mounts.Layout, directory: str, owner: Optional[Tuple[int, int]] = None) -> None:
+        """They are below `directory`. They belong to `owner`, a user id and a group id, or to whoever the runner runs as."""
         self.layout = layout
+        self._directory = directory
+        self._owner = owner if owner != (os.geteuid(), os.getegid()) else None
 
     def create(self) -> None:
         """Every directory and every file that is mounted, still empty."""
         for mount in self.layout.mounts:
             os.makedirs(posixpath.dirname(mount.host_path), exist_ok=True)
             if mount.is_file:
-                _make_file(mount.host_path, 0o644 if mount.read_only else 0o666)
+                self._make_file(mount.host_path, 0o644 if mount.read_only else 0o666)
             else:
-                os.mkdir(mount.host_path)
-                os.chmod(mount.host_path, _FOR_EVERYONE)
+                self._make_directory(mount.host_path)
         for directory in self.layout.directories:
             self.make_directory(directory)
         self.make_mount_points()
@@ -49,7 +54,7 @@ class TaskFiles:
             place = outer.host_path + inner.container_path[len(outer.container_path) :]
             with faults.about(inner.container_path), faults.on_the_node():
                 if not os.path.lexists(place):
-                    _make_file(place, 0o666)
+                    self._make_file(place, 0o666)
                 elif not stat.S_ISREG(os.lstat(place).st_mode):
                     raise faults.SystemFailure("was replaced by the task")
 
@@ -63,10 +68,25 @@ class TaskFiles:
             place = posixpath.join(place, name) if name else place
             with faults.about(path), faults.on_the_node():
                 if not os.path.lexists(place):
-                    os.mkdir(place)
-                    os.chmod(place, _FOR_EVERYONE)
+                    self._make_directory(place)
                 elif not stat.S_ISDIR(os.lstat(place).st_mode):
                     raise faults.SystemFailure("a directory on its way was replaced by the task")
+
+    def make_apart(self, place: str) -> str:
+        """An empty directory for a container, at a place of the node that no path of the task names."""
+        with faults.on_the_node():
+            self._make_directory(place)
+        return place
+
+    def free_bytes(self) -> int:
+        """How much more can be written."""
+        disk = os.statvfs(self._directory)
+        return disk.f_frsize * disk.f_bavail
+
+    def refuse_a_full_disk(self) -> None:
+        """Raises `SystemFailure` if there is no space left."""
+        if self.free_bytes() < _FULL_BYTES:
+            raise faults.SystemFailure("no space left on the node", retryable=True)
 
     def open_to_read(self, path: str) -> Tuple[int, int]:
         """A file descriptor and the size in bytes; raises `SystemFailure`, `FileNotFoundError` or another `OSError`."""
@@ -84,8 +104,27 @@ class TaskFiles:
         if os.path.lexists(place):
             _refuse_what_is_no_file(os.lstat(place).st_mode)
         else:
-            _make_file(place, 0o666)
+            self._make_file(place, 0o666)
         return os.open(place, os.O_RDWR | os.O_TRUNC | os.O_NOFOLLOW)
+
+    def _make_file(self, place: str, mode: int) -> None:
+        os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+        os.chmod(place, mode)
+        self._give(place)
+
+    def _make_directory(self, place: str) -> None:
+        os.mkdir(place)
+        os.chmod(place, _FOR_EVERYONE)
+        self._give(place)
+
+    def _give(self, place: str) -> None:
+        if self._owner is None:
+            return
+        try:
+            os.lchown(place, *self._owner)
+        except PermissionError as error:
+            user = "%d:%d" % self._owner
+            raise faults.SystemFailure(f"files cannot be given to the runtime's user {user}: Pulsar is not root") from error
 
     def _resolve(self, path: str) -> Tuple[str, str]:
         """The path without links, and its place on the node. The last part may be missing."""
@@ -117,6 +156,12 @@ class TaskFiles:
         return os.readlink(place) if os.path.islink(place) else None
 
 
+def owner(order: protocol.RuntimeOrder) -> Optional[Tuple[int, int]]:
+    """The user and the group that the containers' files are to belong to, if the settings name them."""
+    user, _, group = (order.get("user") or "").partition(":")
+    return (int(user), int(group)) if user else None
+
+
 def remove(directory: str) -> bool:
     """Whether a directory is gone, whatever permissions a task left in it. Links are removed, not followed."""
     try:
@@ -138,11 +183,6 @@ def _remove(directory: str) -> None:
         else:
             os.unlink(entry.path)
     os.rmdir(directory)
-
-
-def _make_file(place: str, mode: int) -> None:
-    os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
-    os.chmod(place, mode)
 
 
 def _refuse_what_is_no_file(mode: int) -> None:

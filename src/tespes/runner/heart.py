@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from . import callback, protocol, result, tail
 
 _FIRST_AFTER_S = 0.3  # a job that ends sooner needs no heart
+_SHORT_PAUSE_S = 0.05
 
 
 @contextmanager
@@ -29,6 +30,7 @@ def beating(tespes: callback.Callback, record: result.Record, live: tail.Live, e
 
 
 def _beat(tespes: callback.Callback, record: result.Record, live: tail.Live, every_s: float, finished: threading.Event) -> None:
+    """An answer that comes early wants something, or TESPES is about to end: the next request follows soon, but not at once."""
     pause_s, waits = min(_FIRST_AFTER_S, every_s), clock.waits()
     shown: Optional[protocol.JsonObject] = None
     while not finished.wait(pause_s):
@@ -36,8 +38,7 @@ def _beat(tespes: callback.Callback, record: result.Record, live: tail.Live, eve
         report = {"report": "heartbeat", "phase": record.phase, "hold_s": every_s, "tails": shown}
         answer = tespes.hold(report, every_s)
         shown = live.tails() if answer and answer.get("tails") else None
-        if answer is None:
-            pause_s = next(waits)
+        if shown or (answer is not None and time.monotonic() - began >= every_s / 2):
+            pause_s, waits = min(_SHORT_PAUSE_S, every_s), clock.waits()
         else:
-            waits = clock.waits()
-            pause_s = 0.0 if shown else max(0.0, every_s - (time.monotonic() - began))
+            pause_s = min(next(waits), every_s)

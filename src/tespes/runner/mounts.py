@@ -94,6 +94,21 @@ def is_within(path: str, directory: str) -> bool:
     return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
+def comma_separated(mount: Mount, target: str, read_only: str) -> str:
+    """A bind mount as the option --mount of container engines takes it, a line of CSV: any character may be in a path.
+
+    `target` and `read_only` are what the engine calls them.
+    """
+    fields = ["type=bind", f"source={mount.host_path}", f"{target}={mount.container_path}"]
+    if mount.read_only:
+        fields.append(read_only)
+    return ",".join(_field(field) for field in fields)
+
+
+def _field(text: str) -> str:
+    return '"%s"' % text.replace('"', '""') if any(character in text for character in ',"\n\r') else text
+
+
 def _shared(path: str, place: str) -> Mount:
     return Mount(path, place, is_file=False, read_only=False)
 

@@ -17,12 +17,19 @@ class Order(TypedDict):
     report_patience_s: float
 
 
-class File(TypedDict):
-    """An input or an output: `index` names it in the transfer routes, `path` is where the container sees it."""
-
+class _File(TypedDict):
     index: int
     path: str
     type: str
+
+
+class File(_File, total=False):
+    """An input or an output: `index` names it in the transfer routes, `path` is where the container sees it.
+
+    Outputs have `is_pattern`: whether the path has wildcards. If it has none, `*?[` are characters like others.
+    """
+
+    is_pattern: bool
 
 
 class MovedFile(TypedDict):
@@ -61,15 +68,20 @@ class EndedExecutor(TypedDict):
 class Resources(TypedDict, total=False):
     cpu_cores: Optional[float]
     ram_gb: Optional[float]
+    disk_gb: Optional[float]
 
 
 class RuntimeOrder(TypedDict, total=False):
-    """`kind` is sandbox or docker, `program` its command, `network` is none, host or (docker) bridge."""
+    """What the settings say of the runtime (settings.sections): `kind` is always there, the rest differs."""
 
     kind: str
     program: str
     network: str
     host: Optional[str]
+    user: Optional[str]
+    arguments: List[str]
+    run_arguments: List[str]
+    limits: bool
 
 
 class Plan(TypedDict):
@@ -98,7 +110,7 @@ class Process(Protocol):
 
 
 class Runtime(Protocol):
-    """The promise behind which containers are run; see `sandbox` and `docker`."""
+    """The promise behind which containers are run; see `runtime.chosen`."""
 
     def notes(self, plan: Plan) -> List[str]:
         """What the user should know: a limit that is not enforced, an image that is not used."""
@@ -113,7 +125,7 @@ class Runtime(Protocol):
         """The executor is running, with stdin, stdout and stderr taken from three file descriptors."""
 
     def kill(self, index: int, process: Process) -> None:
-        """The executor and all it started die. May be called from another thread."""
+        """The executor and all it started are gone. May be called from another thread."""
 
-    def exit_code(self, index: int, returncode: int, stderr: str) -> int:
-        """The executor's own exit code; a `SystemFailure` if it was the runtime that failed."""
+    def exit_code(self, index: int, executor: Executor, returncode: int, stderr: str) -> int:
+        """The executor's own exit code; a `SystemFailure` if it was the runtime that failed. Nothing of it is left."""

@@ -19,7 +19,7 @@ exec 3<&0
     read -r word <&3
     [ "$word" = done ] && exit
     directory=$1; shift
-    for wait in 0.2 1 3; do
+    for wait in 0.2 0.5 1 3; do
         [ $# -gt 0 ] && "$@"
         sleep "$wait"
         rm -rf -- "$directory"

@@ -13,17 +13,18 @@ import signal
 import subprocess
 from contextlib import suppress
 
-from . import faults, mounts, programs
+from . import faults, mounts, programs, seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List
 
-    from . import protocol
+    from . import protocol, runtime
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _USER_ID = 1000
 _READ_ONLY = ("/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin", "/usr")
+_HIDDEN = (*(f"/proc/{name}" for name in ("keys", "key-users", "kcore", "kmsg", "kallsyms", "iomem", "slabinfo")),)
 _FROM_THE_NODE = ("ld.so.cache", "alternatives", "ssl/certs", "ssl/openssl.cnf", "pki/tls/certs", "pki/ca-trust")
 _OF_OUR_OWN = {
     "passwd": f"task:x:{_USER_ID}:{_USER_ID}:task:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
@@ -35,13 +36,13 @@ _CHILD_PATIENCE_S = 2.0
 
 
 class Sandbox:
-    """A runtime without images. `directory` is the runner's private one."""
+    """A runtime without images."""
 
-    def __init__(self, order: protocol.RuntimeOrder, layout: mounts.Layout, directory: str) -> None:
+    def __init__(self, order: protocol.RuntimeOrder, given: runtime.Surroundings) -> None:
         self._program = order.get("program") or "bwrap"
         self._network = order.get("network") or "none"
-        self._layout = layout
-        self._directory = directory
+        self._given = given
+        self._layout = given.layout
         self._status = -1
         self._status_text = ""
 
@@ -49,6 +50,8 @@ class Sandbox:
         images = sorted({executor.get("image") or "" for executor in plan["executors"]} - {""})
         notes = [f"sandbox: the image {image} is not used; programs of the node are" for image in images]
         limits: Dict[str, Any] = {**(plan.get("resources") or {})}
+        if seccomp.program(os.uname().machine) is None:
+            notes.append(f"sandbox: system calls are not filtered on {os.uname().machine}")
         return notes + [f"sandbox: {name} is not enforced" for name in ("cpu_cores", "ram_gb") if limits.get(name)]
 
     def removal(self, plan: protocol.Plan) -> List[str]:  # noqa: ARG002 - the kernel ends a sandbox with its parent
@@ -61,16 +64,19 @@ class Sandbox:
         for mount in self._layout.mounts:
             if any(mounts.is_within(mount.container_path, path) for path in (*_READ_ONLY, "/proc", "/sys")):
                 raise faults.SystemFailure(f"{mount.container_path}: a sandbox cannot have files of a task there")
-        os.mkdir(f"{self._directory}/etc")
+        os.mkdir(self._given.place("etc"))
         for name, content in _OF_OUR_OWN.items():
-            with open(f"{self._directory}/etc/{name}", "w", encoding="ascii") as file:
+            with open(self._given.place(f"etc/{name}"), "w", encoding="ascii") as file:
                 file.write(content)
 
-    def start(self, index: int, executor: protocol.Executor, streams: List[int]) -> protocol.Process:
+    def start(self, index: int, executor: protocol.Executor, streams: List[int]) -> protocol.Process:  # noqa: ARG002
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
         self._status, self._status_text = reading, ""
-        arguments = self._arguments_file([*self._arguments(executor), "--json-status-fd", str(writing)], index)
+        filtered = self._unlinked_file("filter", seccomp.program(os.uname().machine) or b"")
+        options = [*self._arguments(executor), "--json-status-fd", str(writing)]
+        options += ["--seccomp", str(filtered)] if os.fstat(filtered).st_size else []
+        arguments = self._unlinked_file("arguments", b"".join(os.fsencode(option) + b"\0" for option in options))
         try:
             return subprocess.Popen(
                 [self._program, "--args", str(arguments), "--", *(executor.get("command") or ())],
@@ -78,10 +84,11 @@ class Sandbox:
                 stdout=streams[1],
                 stderr=streams[2],
                 env={},
-                pass_fds=(arguments, writing),
+                pass_fds=(arguments, filtered, writing),
             )
         finally:
             os.close(writing)
+            os.close(filtered)
             os.close(arguments)
 
     def kill(self, index: int, process: protocol.Process) -> None:  # noqa: ARG002 - one at a time
@@ -95,16 +102,20 @@ class Sandbox:
         else:
             process.kill()
 
-    def exit_code(self, index: int, returncode: int, stderr: str) -> int:  # noqa: ARG002 - one at a time
+    def exit_code(self, index: int, executor: protocol.Executor, returncode: int, stderr: str) -> int:
         """The code is in bwrap's status; if it is not, the command never began, and what is on stderr is bwrap's."""
         ended_by_itself = "exit-code" in self._read_status()
         os.close(self._status)
         if ended_by_itself or returncode > programs.SIGNAL_BASE:
             return returncode
         lines = stderr.strip().splitlines() or [f"bwrap: ended with {returncode}"]
+        if lines[-1].endswith("Argument list too long"):
+            raise faults.SystemFailure(faults.COMMAND_LINE_TOO_LONG)
         if not lines[-1].startswith("bwrap: execvp "):
             raise faults.SystemFailure(f"the sandbox could not be made: {lines[-1]}")
-        return programs.NOT_FOUND if lines[-1].endswith("No such file or directory") else programs.NOT_EXECUTABLE
+        exit_code = programs.NOT_FOUND if lines[-1].endswith("No such file or directory") else programs.NOT_EXECUTABLE
+        self._given.note(programs.not_run(index, executor, exit_code, "the sandbox"))
+        return exit_code
 
     def _read_status(self) -> Dict[str, Any]:
         with suppress(BlockingIOError):
@@ -114,12 +125,12 @@ class Sandbox:
             status.update(json.loads(line))
         return status
 
-    def _arguments_file(self, arguments: List[str], index: int) -> int:
-        if any("\0" in argument for argument in arguments):
-            raise faults.SystemFailure("a name or a value contains NUL")
-        descriptor = os.open(f"{self._directory}/arguments-{index}", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    def _unlinked_file(self, name: str, content: bytes) -> int:
+        """A descriptor to read from: nobody finds the file by a name."""
+        descriptor = os.open(self._given.place(name), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        os.unlink(self._given.place(name))
         with open(descriptor, "wb", closefd=False) as file:
-            file.write(b"".join(os.fsencode(argument) + b"\0" for argument in arguments))
+            file.write(content)
         os.lseek(descriptor, 0, os.SEEK_SET)
         return descriptor
 
@@ -132,13 +143,15 @@ class Sandbox:
             arguments += ["--ro-bind" if mount.read_only else "--bind", mount.host_path, mount.container_path]
         variables = {"PATH": _PATH, "HOME": "/tmp", "LANG": "C.UTF-8", **(executor.get("env") or {})}  # noqa: S108 - its own
         for name, value in variables.items():
+            if "\0" in name + value:
+                raise faults.SystemFailure("a name or a value contains NUL")
             arguments += ["--setenv", name, value]
         return [*arguments, "--chdir", workdir]
 
     def _etc(self) -> List[str]:
         arguments = []
         for name in _OF_OUR_OWN:
-            arguments += ["--ro-bind", f"{self._directory}/etc/{name}", f"/etc/{name}"]
+            arguments += ["--ro-bind", self._given.place(f"etc/{name}"), f"/etc/{name}"]
         from_the_node = [*_FROM_THE_NODE, "resolv.conf"] if self._network == "host" else _FROM_THE_NODE
         for name in from_the_node:
             if os.path.exists(f"/etc/{name}"):
@@ -165,4 +178,7 @@ def _system_directories() -> List[str]:
     for path in ("/proc/sys", "/proc/sysrq-trigger", "/proc/fs"):
         if os.path.exists(path):  # or a task under root's Pulsar could set core_pattern, and leave the sandbox through it
             arguments += ["--ro-bind", path, path]
+    for path in _HIDDEN:
+        if os.path.exists(path):
+            arguments += ["--ro-bind", "/dev/null", path]
     return [*arguments, "--dev", "/dev", "--tmpfs", "/tmp", "--dir", "/var/tmp", "--dir", "/run"]  # noqa: S108 - its own

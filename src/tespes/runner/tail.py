@@ -69,7 +69,10 @@ class Live:
         with self._lock:
             if self._read is None:
                 return None
-            stdout, stderr = self._read()
+            try:
+                stdout, stderr = self._read()
+            except OSError:  # a file on a failing disk: the executor's end will say so
+                return None
             return {"executor": self._executor, "stdout": stdout, "stderr": stderr}
 
 

@@ -166,7 +166,8 @@ class Waiting(_Section):
 
     ask_after_s: Seconds = 60.0
     ask_at_most_s: Seconds = 600.0
-    runner_stops_s: Seconds = 1.0
+    runner_hears_s: Seconds = 1.0
+    runner_stops_s: Seconds = 15.0
     kill_every_s: Seconds = 1.0
     silence_s: Seconds = 120.0
 
