@@ -114,7 +114,7 @@ def created(
 
 
 def scheduled(attempt: int = 1) -> events.AttemptScheduled:
-    return events.AttemptScheduled(attempt=attempt, job_id=f"{TASK}-{attempt}", pulsar="site-a", runtime="docker")
+    return events.AttemptScheduled(attempt=attempt, job_id=f"{TASK}-{attempt}", pulsar="site-a", runtime="sandbox")
 
 
 def received(attempt: int = 1) -> events.AttemptReceived:
@@ -155,7 +155,7 @@ def tried(times: int) -> tuple[events.Event, ...]:
 # What can be wanted, likewise.
 
 CANCEL = commands.CancelTask()
-PLACE = commands.ScheduleAttempt(task_id=TASK, pulsar="site-a", runtime="docker")
+PLACE = commands.ScheduleAttempt(task_id=TASK, pulsar="site-a", runtime="sandbox")
 
 
 def receipt(attempt: int = 1) -> commands.RecordReceipt:

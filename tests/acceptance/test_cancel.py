@@ -1,6 +1,7 @@
 """Cancel and live logs, the whole way: what a client sees is what is."""
 
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -45,6 +46,22 @@ def test_after_a_cancel_no_container_is_left(tespes: Tespes, docker_engine: Dock
         tespes.post(f"/v1/tasks/{task_id}:cancel")
         until(lambda: tespes.state(task_id) == "CANCELED", every_s=0.005)  # noqa: B023 - used at once
         assert docker_engine.docker("ps", "-aq") == ""
+
+
+@pytest.mark.docker
+def test_a_removal_that_takes_long_is_waited_for(tespes: Tespes, docker_engine: DockerEngine, tmp_path: Path) -> None:
+    """A runner that has heard of the cancel is not killed while it removes its container: CANCELED would be a lie."""
+    slow = tmp_path / "docker"
+    slow.write_text('#!/bin/sh\ncase " $* " in *" rm "*) sleep 2.5;; esac\nexec docker "$@"\n')
+    slow.chmod(0o755)
+    docker = f'runtime = {{kind = "docker", network = "none", host = "{docker_engine.host}", program = "{slow}"}}'
+    tespes.settings = tespes.settings.replace('runtime = {kind = "sandbox", network = "host"}', docker)
+    tespes.start()
+    task_id = sleeping(tespes, docker_engine.image)
+    tespes.post(f"/v1/tasks/{task_id}:cancel")
+    assert tespes.state(task_id) == "CANCELING"
+    until(lambda: tespes.state(task_id) == "CANCELED", every_s=0.01)
+    assert docker_engine.docker("ps", "-aq") == ""
 
 
 def test_a_runner_that_does_not_stop_is_killed_by_pulsar(tespes: Tespes) -> None:

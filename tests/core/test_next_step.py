@@ -1,5 +1,7 @@
 """What to do next about a task: tables of situation, contact and time."""
 
+import dataclasses
+
 import pytest
 
 import given as g
@@ -22,7 +24,7 @@ from tespes.task.next_step import (
 from tespes.task.state import Attempt
 
 PATIENCE = Patience(ask_after_s=60, ask_at_most_s=600, kill_every_s=1, silence_s=120)
-ATTEMPT = Attempt(1, f"{g.TASK}-1", "site-a", "docker", at(1))
+ATTEMPT = Attempt(1, f"{g.TASK}-1", "site-a", "sandbox", at(1))
 UNHEARD = Contact(at(1), at(1))
 SENT = (g.created(), g.scheduled())
 AT_PULSAR = (*SENT, g.received())
@@ -132,6 +134,12 @@ def test_a_kill_is_repeated_until_the_end_is_confirmed(
 def test_a_runner_may_stop_by_itself_before_it_is_killed(now_s: float, expected: Step) -> None:
     """It removes its container and says so; after a second Pulsar is told. A clock set back makes that no longer."""
     assert step((*RUNNING, ASKED), UNHEARD, now_s) == expected
+
+
+@pytest.mark.parametrize(("now_s", "expected"), [(7, WaitUntil(at(20.5))), (20.4, WaitUntil(at(20.5))), (20.5, Kill(ATTEMPT))])
+def test_a_runner_that_has_heard_gets_the_time_to_remove_what_runs(now_s: float, expected: Step) -> None:
+    """A kill in the middle of that would leave the container to a reaper: CANCELED could come too early (law 9)."""
+    assert step((*RUNNING, ASKED), dataclasses.replace(UNHEARD, told_at=at(5.5)), now_s) == expected
 
 
 def test_a_job_that_was_canceled_unclaimed_is_killed_once() -> None:

@@ -1,5 +1,7 @@
 """The table of races (design, section 5), row by row, and the other rules that `decide` carries."""
 
+import dataclasses
+
 import pytest
 
 import given as g
@@ -340,6 +342,15 @@ class TestCanceling:
 
 class TestDying:
     """Jobs that end without a result."""
+
+    @pytest.mark.parametrize("said", [PulsarStatus.COMPLETE, PulsarStatus.FAILED])
+    def test_a_runner_that_died_in_an_engine_names_the_risk(self, said: PulsarStatus) -> None:
+        """Law 7: what Pulsar says of a job says nothing of its container, if whoever removes it was killed as well."""
+        scheduled = dataclasses.replace(g.scheduled(), runtime="podman")
+        reason = "signal 9, while executor 0 ran: its container may still run, if its reaper was killed too"
+        given(g.created(), scheduled, *RUNNING[2:]).when(g.status(said, "signal 9")).then(
+            g.over(Outcome.SYSTEM_FAILED, reason), failed(reason)
+        )
 
     @pytest.mark.parametrize("said", [PulsarStatus.COMPLETE, PulsarStatus.FAILED])
     @pytest.mark.parametrize(

@@ -65,11 +65,15 @@ FILE = events.File(path="/out/a.tsv", url="ftp://files.example.org/tables/a.tsv"
 LOGS: list[dict[str, Any]] = [
     {
         "logs": [],
-        "metadata": {"attempt": "1", "job_id": f"{g.TASK}-1", "pulsar": "site-a", "runtime": "docker"},
+        "metadata": {"attempt": "1", "job_id": f"{g.TASK}-1", "pulsar": "site-a", "runtime": "sandbox"},
         "start_time": "2026-11-22T12:00:01.000Z",
         "end_time": "2026-11-22T12:00:02.000Z",
         "outputs": [],
-        "system_logs": ["the backend parameter VmSize is not supported and was not used", "attempt 1: silent"],
+        "system_logs": [
+            "zones are not used here: the sites of this server are its Pulsars",
+            "the backend parameter VmSize is not supported and was not used",
+            "attempt 1: silent",
+        ],
     },
     {
         "logs": [
@@ -81,7 +85,7 @@ LOGS: list[dict[str, Any]] = [
                 "exit_code": 3,
             }
         ],
-        "metadata": {"attempt": "2", "job_id": f"{g.TASK}-2", "pulsar": "site-a", "runtime": "docker", "host": "node-7"},
+        "metadata": {"attempt": "2", "job_id": f"{g.TASK}-2", "pulsar": "site-a", "runtime": "sandbox", "host": "node-7"},
         "start_time": "2026-11-22T12:00:03.000Z",
         "end_time": "2026-11-22T12:00:07.000Z",
         "outputs": [{"url": "ftp://files.example.org/tables/a.tsv", "path": "/out/a.tsv", "size_bytes": "3221225472"}],

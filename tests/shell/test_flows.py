@@ -232,6 +232,25 @@ async def test_a_cancel_reaches_the_request_that_a_runner_holds_open(ringing: Si
         await asyncio.wait_for(beat, 5)
 
 
+async def test_dispatch_learns_that_a_runner_has_heard_of_the_cancel(ringing: Site) -> None:
+    """Only the runner that claimed counts, and the first time."""
+    task = await ringing.running()
+    await ringing.tasks.execute(task.id, commands.CancelTask(), BY)
+    for run_id, told in (("other", False), (RUN, True)):
+        with pytest.raises(errors.AttemptGone):
+            await ringing.attendant.heartbeat(Caller(Job(task.id, 1), run_id), 0.0, None)
+        assert (ringing.watch.contact(task.id, 1, now()).told_at is not None) is told
+
+
+async def test_tails_of_a_runner_that_was_turned_away_are_not_shown(ringing: Site) -> None:
+    """Another run of the same job has nothing to say."""
+    task = await ringing.running()
+    await ringing.attendant.started(Caller(Job(task.id, 1), RUN), 0, now())
+    with pytest.raises(errors.AttemptGone):
+        await ringing.attendant.heartbeat(Caller(Job(task.id, 1), "other"), 0.0, Tails(0, "not mine\n", ""))
+    assert (await logs(ringing.reader, ringing.live, task.id))["executors"] == []
+
+
 async def test_a_cancel_that_came_first_is_the_answer(ringing: Site) -> None:
     """A request that comes after the cancel is not held."""
     task = await ringing.running()

@@ -22,7 +22,7 @@ from tespes.pulsar import plan as plans
 from tespes.storage import Storage, shown
 from tespes.store import Blobs
 from tespes.task import commands
-from tespes.task.state import Claimed, Ended
+from tespes.task.state import Canceling, Claimed, Ended, State
 
 _MANY_EXECUTORS = 50  # with more, a result's tails would not fit one commit
 _NOTES = 100
@@ -131,10 +131,10 @@ class Attendant:
         :raises errors.AttemptGone: it should not be alive, or not any longer
         """
         task_id = caller.job.task_id
-        if tails is not None:
-            self.live.show(task_id, caller.job.attempt, tails)
         with self.bell.listening(task_id) as rung:
             await self._working(caller)
+            if tails is not None:
+                self.live.show(task_id, caller.job.attempt, tails)
             if not self.live.is_wanted(task_id) and await wait(rung, min(hold_s, self.habits.heartbeat_s)):
                 await self._working(caller)
         return self.live.is_wanted(task_id)
@@ -207,9 +207,15 @@ class Attendant:
             or state.attempt.number != caller.job.attempt
             or state.run_id != caller.run_id
         ):
+            self._note_that_it_stops(caller, state)
             raise errors.AttemptGone("this attempt was canceled, superseded, or is another runner's")
         self.watch.heard(caller.job.task_id, caller.job.attempt, now(), runner=True)
         return known
+
+    def _note_that_it_stops(self, caller: Caller, state: State | None) -> None:
+        """The runner of a canceled attempt learns of it now, and gets the time to remove what runs."""
+        if isinstance(state, Canceling) and (state.attempt.number, state.claimed.run_id) == (caller.job.attempt, caller.run_id):
+            self.watch.stops(caller.job.task_id, caller.job.attempt, now())
 
     def _runtime(self, known: KnownTask) -> dict[str, Any]:
         state = known.state

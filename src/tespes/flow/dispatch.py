@@ -30,7 +30,6 @@ _EXPLAIN_AFTER_S = 2.0
 _EXPLAIN_AGAIN_S = 60.0
 _CONFIRM_KILL_S = 0.2
 _CONTAINER_GONE_S = 1.5  # what the reaper of a killed runner needs to remove a container, with some to spare
-_OUTLIVE_THEIR_JOB = frozenset({"docker", "podman"})
 _BY = By("tespes:dispatch")
 _LIVE = conditions.OneOf("state", frozenset(state.value for state in tes.State if state not in tes.TERMINAL))
 
@@ -204,7 +203,7 @@ class Dispatch:
         link = self._link(attempt)
         await link.kill(attempt.job_id)
         self._said(task_id, attempt, killed=1)
-        await asyncio.sleep(_CONTAINER_GONE_S if attempt.runtime in _OUTLIVE_THEIR_JOB else _CONFIRM_KILL_S)
+        await asyncio.sleep(_CONTAINER_GONE_S if attempt.containers_outlive_it else _CONFIRM_KILL_S)
         await link.ask(attempt.job_id)
 
     def _said(self, task_id: str, attempt: Attempt, *, sent: int = 0, asked: int = 0, killed: int = 0) -> None:

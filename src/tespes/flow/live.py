@@ -4,9 +4,10 @@ Nothing is moved unless somebody looks: a reader's wish is answered through the 
 """
 
 import asyncio
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from tespes import tes
@@ -17,9 +18,9 @@ from tespes.flow.follow import wait
 from tespes.flow.read import TaskReader
 
 _MOST_TASKS = 256
-_FRESH = timedelta(seconds=0.5)
+_FRESH_S = 0.5
 _ANSWER_S = 1.5
-_STALE = timedelta(minutes=2)
+_STALE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Tails:
 class _Seen:
     attempt: int
     at: datetime
+    at_s: float
     tails: Tails
 
 
@@ -52,7 +54,7 @@ class Live:
 
     def show(self, task_id: str, attempt: int, tails: Tails) -> None:
         """A runner sent them."""
-        self._seen[task_id] = _Seen(attempt, now(), tails)
+        self._seen[task_id] = _Seen(attempt, now(), time.monotonic(), tails)
         self._seen.move_to_end(task_id)
         while len(self._seen) > _MOST_TASKS:
             self._seen.popitem(last=False)
@@ -61,7 +63,7 @@ class Live:
 
     async def look(self, task_id: str, attempt: int) -> tuple[Tails, datetime] | None:
         """The attempt's tails and when they were read; fresh ones if its runner answers in time, else the last ones."""
-        if (seen := self._recent(task_id, attempt, _FRESH)) is not None:
+        if (seen := self._recent(task_id, attempt, _FRESH_S)) is not None:
             return seen
         shown = asyncio.Event()
         self._readers.setdefault(task_id, set()).add(shown)
@@ -73,11 +75,11 @@ class Live:
             waiting.discard(shown)
             if not waiting:
                 self._readers.pop(task_id, None)
-        return self._recent(task_id, attempt, _STALE)
+        return self._recent(task_id, attempt, _STALE_S)
 
-    def _recent(self, task_id: str, attempt: int, at_most: timedelta) -> tuple[Tails, datetime] | None:
+    def _recent(self, task_id: str, attempt: int, at_most_s: float) -> tuple[Tails, datetime] | None:
         seen = self._seen.get(task_id)
-        if seen is None or seen.attempt != attempt or now() - seen.at > at_most:
+        if seen is None or seen.attempt != attempt or time.monotonic() - seen.at_s > at_most_s:
             return None
         return seen.tails, seen.at
 

@@ -42,6 +42,12 @@ class Watch:
         runner_at = at if runner else known.runner_at
         self.note(task_id, attempt, replace(known, heard_at=at, runner_at=runner_at, asked=0))
 
+    def stops(self, task_id: str, attempt: int, at: datetime) -> None:
+        """The runner was told that the task is canceled; the first time counts."""
+        known = self.contact(task_id, attempt, at)
+        if known.told_at is None:
+            self.note(task_id, attempt, replace(known, told_at=at))
+
     def runner_at(self, task_id: str, attempt: int, since: datetime) -> datetime:
         """When the runner was heard last; when the watch began, if it was not."""
         return self.contact(task_id, attempt, since).runner_at

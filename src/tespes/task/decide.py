@@ -219,12 +219,17 @@ def _status(state: State, command: commands.RecordStatus) -> Decision:
         case Canceling() if command.status is PulsarStatus.LOST and command.runner_alive:
             return ()
         case _:
-            risk = ": it may still run" if command.status is PulsarStatus.LOST and not _unclaimed(state) else ""
-            return _stop(state, f"{command.reason}, {_phase(state)}{risk}", _outcome(state, command.status))
+            reason = f"{command.reason}, {_phase(state)}{_risk(state, command.status)}"
+            return _stop(state, reason, _outcome(state, command.status))
 
 
-def _unclaimed(state: Live) -> bool:
-    return isinstance(state, Scheduled | Received)
+def _risk(state: Live, status: PulsarStatus) -> str:
+    """What the end of a job that nobody confirmed from inside leaves open (law 7)."""
+    if isinstance(state, Scheduled | Received):
+        return ""
+    if status is PulsarStatus.LOST:
+        return ": it may still run"
+    return ": its container may still run, if its reaper was killed too" if state.attempt.containers_outlive_it else ""
 
 
 def _phase(state: Live) -> str:

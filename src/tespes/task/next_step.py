@@ -18,6 +18,7 @@ class Contact:
     :param heard_at: the last sign of life, or the start of the watch
     :param runner_at: the last sign of life of the runner itself, or the start of the watch
     :param sent: how often the setup message was sent; :param asked: how often since the last sign of life
+    :param told_at: when the runner was told to stop, if it was
     :param killed: how often a kill was sent; :param last_at: when any of these was done last
     """
 
@@ -27,6 +28,7 @@ class Contact:
     asked: int = 0
     killed: int = 0
     last_at: datetime | None = None
+    told_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +36,16 @@ class Patience:
     """How long is waited, in seconds.
 
     :param ask_after_s: silence before Pulsar is asked; doubles with every question up to `ask_at_most_s`
-    :param runner_stops_s: for a runner to stop by itself after a cancel, before Pulsar is told to kill it
+    :param runner_hears_s: for a runner to hear of a cancel; then Pulsar is told to kill it
+    :param runner_stops_s: for one that has heard of it to remove what runs
     :param kill_every_s: between two kills of a job whose end is not confirmed
     :param silence_s: silence of an orphaned runner before it is given up
     """
 
     ask_after_s: float = 60.0
     ask_at_most_s: float = 600.0
-    runner_stops_s: float = 1.0
+    runner_hears_s: float = 1.0
+    runner_stops_s: float = 15.0
     kill_every_s: float = 1.0
     silence_s: float = 120.0
 
@@ -150,14 +154,17 @@ def _watch(state: Claimed, contact: Contact, now: datetime, patience: Patience) 
 
 
 def _stop(state: Canceling, contact: Contact, now: datetime, patience: Patience) -> Step:
-    """The runner is told by the request that it holds open, and ends cleanly. One that does not is killed.
+    """The runner hears of it by the request that it holds open, and ends cleanly. One that does not is killed.
 
-    A clock that was set back does not let it run longer.
+    Not sooner: a kill leaves the container to a reaper, and nobody would know when it is gone.
     """
     if contact.killed == 0 or contact.last_at is None:
-        due = state.asked_at + timedelta(seconds=patience.runner_stops_s)
-        waits = timedelta(0) < due - now <= timedelta(seconds=patience.runner_stops_s)
-        return WaitUntil(due) if waits else Kill(state.attempt)
+        since, pause_s = (
+            (contact.told_at, patience.runner_stops_s) if contact.told_at else (state.asked_at, patience.runner_hears_s)
+        )
+        due = since + timedelta(seconds=pause_s)
+        is_sane = due - now <= timedelta(seconds=pause_s)  # or the clock was set back
+        return WaitUntil(due) if now < due and is_sane else Kill(state.attempt)
     pause_s = min(patience.kill_every_s * 2 ** min(contact.killed // 5, 10), patience.ask_after_s)
     due = contact.last_at + timedelta(seconds=pause_s)
     return Kill(state.attempt) if now >= due else WaitUntil(due)

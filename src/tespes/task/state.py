@@ -12,6 +12,7 @@ from tespes.tes import rules
 
 RETRY_AFTER_S = 2.0
 RETRY_AT_MOST_S = 30.0
+_ENGINES = frozenset({"docker", "podman"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ class Attempt:
     pulsar: str
     runtime: str
     scheduled_at: datetime
+
+    @property
+    def containers_outlive_it(self) -> bool:
+        """Whether a container of it may run on when its job is dead: an engine's containers are not the job's children."""
+        return self.runtime in _ENGINES
 
 
 @dataclass(frozen=True, slots=True)
