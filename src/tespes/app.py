@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -40,6 +41,7 @@ _USUAL = ("127.0.0.1", 5672)
 _USUAL_URL = "amqp://guest:guest@127.0.0.1:5672/"
 _KEY_BYTES = 32
 _DRAIN_S = 5.0
+_DESCRIPTORS = 65_536
 
 _log = structlog.get_logger(__name__)
 
@@ -65,6 +67,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
     """
     async with AsyncExitStack() as stack:
         opened = await store.open_store(configuration.store_options(settings), settings.state_dir, stack)
+        _allow_descriptors()
         listening, url = _socket(settings)
         stack.callback(listening.close)
         configuration.sites(settings, _USUAL_URL, url)  # what is wrong there is said before anything is started
@@ -140,7 +143,12 @@ class _Built:
         routes = api.TaskRoutes(tasks, reader, blobs, self._bell, settings.http.cancel_wait_s, info)
         http = settings.http
         self.application = api.application(
-            routes, api.LiveRoutes(reader, live), api.RunnerRoutes(attendant), http.max_body_bytes, http.cors_origins
+            routes,
+            api.LiveRoutes(reader, live),
+            api.RunnerRoutes(attendant),
+            max_body_bytes=http.max_body_bytes,
+            cors_origins=http.cors_origins,
+            public_url=http.public_url,
         )
         self.application.on_shutdown.append(self._release)
 
@@ -183,6 +191,14 @@ async def _broker(settings: Settings, stack: AsyncExitStack) -> tuple[str, str]:
     return node.url, f"a private RabbitMQ at {amqp.shown(node.url)}, log in {settings.state_dir / 'rabbitmq'}"
 
 
+def _allow_descriptors() -> None:
+    """Each running attempt holds a connection, and the usual 1024 open files are soon used up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _socket(settings: Settings) -> tuple[socket.socket, str]:
     """The listening socket and its URL. Clients that come before everything is ready wait in it.
 
@@ -203,7 +219,7 @@ def _socket(settings: Settings) -> tuple[socket.socket, str]:
 @contextlib.asynccontextmanager
 async def _served(listening: socket.socket, application: web.Application) -> AsyncIterator[None]:
     line = query.REQUEST_LINE_BYTES_MAX
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_DRAIN_S, max_line_size=line)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_DRAIN_S, max_line_size=line, auto_decompress=False)
     await runner.setup()
     try:
         await web.SockSite(runner, listening).start()

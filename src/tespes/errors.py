@@ -5,6 +5,7 @@
     │   ├── BadRequest                 a field or parameter is wrong (names it)
     │   ├── NotFound                   no such task, job or route
     │   ├── Unauthorized               a runner's token is missing or wrong
+    │   ├── Forbidden                  a page of another origin wants something done
     │   ├── AttemptGone                this attempt ended, was canceled or is another run's: the runner stops
     │   └── IdempotencyConflict        the same commit id with other data
     ├── TransferError              storage's fault: the file does not come or go
@@ -75,6 +76,10 @@ class NotFound(RequestError):
 
 class Unauthorized(RequestError):
     """The token does not open this attempt."""
+
+
+class Forbidden(RequestError):
+    """Whoever asks may not; asking again does not help."""
 
 
 class AttemptGone(RequestError):

@@ -103,7 +103,9 @@ async def api_at_work(
         info = service_info(SERVICE, ("ftp://",), ())
         routes = api.TaskRoutes(tasks, reader, store.blobs, bell, 0.0, info)
         runners = api.RunnerRoutes(attendant)
-        application = api.application(routes, api.LiveRoutes(reader, live), runners, MOST_BODY_BYTES, cors_origins)
+        application = api.application(
+            routes, api.LiveRoutes(reader, live), runners, max_body_bytes=MOST_BODY_BYTES, cors_origins=cors_origins
+        )
         projector = Projector(store.log, store.documents, TASK_VIEW)
         await projector.prepare()
         async with TestClient(TestServer(application)) as client:

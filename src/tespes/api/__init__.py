@@ -10,12 +10,18 @@ from tespes.api.tasks import TaskRoutes
 
 
 def application(
-    tasks: TaskRoutes, live: LiveRoutes, runners: RunnerRoutes, max_body_bytes: int, cors_origins: tuple[str, ...] = ()
+    tasks: TaskRoutes,
+    live: LiveRoutes,
+    runners: RunnerRoutes,
+    *,
+    max_body_bytes: int,
+    cors_origins: tuple[str, ...] = (),
+    public_url: str | None = None,
 ) -> web.Application:
     """The web application.
 
     :param max_body_bytes: of a request other than a transfer; larger: 413
-    :param cors_origins: whose pages may call the public routes, see `cors.add_to`
+    :param cors_origins: whose pages may call the public routes; :param public_url: what browsers call TESPES, see `cors`
     """
     app = web.Application(middlewares=[answer_errors], client_max_size=max_body_bytes)
     app[openapi.OPERATIONS] = []
@@ -23,7 +29,8 @@ def application(
     live.add_to(app)
     docs.add_to(app)
     runners.add_to(app)
-    cors.add_to(app, cors_origins)
+    cors.protect(app, cors_origins, public_url)
+    cors.allow(app, cors_origins)
     return app
 
 

@@ -3,22 +3,49 @@
 Why not aiohttp-cors: it works route by route, so that the answers that no route gives (404, 405, and what the middleware
 makes of an error) carry no headers, and a page would be told "network error" in place of the reason. A signal sees all.
 No credentials are ever allowed: a page sends a token in `Authorization`, which it must have, and no cookie.
+
+A browser sends a POST of a foreign page before it asks whether the page may read the answer. Without authentication the
+task would be there by then, on a TESPES that only this machine can reach, too: such a POST is refused.
 """
 
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
+
+from tespes import errors
 
 INTERNAL = ("/runner/", "/transfer/")
 _ANY = "*"
 _METHODS = "GET, POST"
 _HEADERS = "Content-Type, Authorization, Idempotency-Key"
 _MAX_AGE_S = "600"
+_HARMLESS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
+_SHOWN = 200
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def add_to(app: web.Application, origins: tuple[str, ...]) -> None:
+def protect(app: web.Application, origins: tuple[str, ...], public_url: str | None = None) -> None:
+    """Let no page of another origin order anything, unless it is one of these; parameters as in `allow`.
+
+    :param public_url: how browsers see TESPES, if a proxy does not pass the name on
+    """
+    own = urlsplit(public_url).netloc if public_url else None
+
+    @web.middleware
+    async def refuse_foreign_orders(request: web.Request, handler: Handler) -> web.StreamResponse:
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is None or request.method in _HARMLESS or _allowed(request, origins):
+            return await handler(request)
+        if urlsplit(origin).netloc in {request.host, own} - {None, ""}:
+            return await handler(request)
+        raise errors.Forbidden(f"pages of {origin[:_SHOWN]} may not do that: http.cors_origins does not name them")
+
+    app.middlewares.append(refuse_foreign_orders)
+
+
+def allow(app: web.Application, origins: tuple[str, ...]) -> None:
     """Let pages of these origins call the public routes.
 
     :param origins: such as `https://portal.example.org`, or `*` for every page; none: no header is sent
