@@ -1,6 +1,8 @@
 """What is wrong gets one clear line that names the thing and what to do; nothing hangs, no traceback is shown."""
 
 import errno
+import gzip
+import http.client
 import json
 import os
 import socket
@@ -153,6 +155,8 @@ EXECUTOR = {"image": "alpine", "command": ["true"]}
         (b"[" * 10_000 + b"]" * 10_000, ""),
         (b"", ""),
         (b'{"executors": [], "executors": []}', ""),
+        (b"\xef\xbb\xbf" * 100_000, ""),
+        ({"executors": [EXECUTOR], "inputs": [{"path": "/a", "url": "http://[bad"}]}, "inputs.0.url"),
         (b'{"executors": [{"image": "alpine", "command": ["\\ud800"]}]}', ""),
     ],
 )
@@ -230,6 +234,22 @@ def test_sloppy_clients_are_understood(quiet: Tespes) -> None:
         "executors": [EXECUTOR],
         "tags": {"kept": ""},
     }
+
+
+@pytest.mark.parametrize("body", [b"not gzip", gzip.compress(b" " * 2**28)], ids=["no gzip", "256 MiB of spaces"])
+def test_a_packed_body_is_refused_and_never_unpacked(quiet: Tespes, body: bytes) -> None:
+    """Nobody tries, even to get it out of the way: the same connection takes the next request."""
+    connection = http.client.HTTPConnection("127.0.0.1", quiet.port, timeout=10)
+    try:
+        connection.request("POST", "/v1/tasks", body, {"Content-Encoding": "gzip"})
+        refused = connection.getresponse()
+        assert (refused.status, json.load(refused)["status"], refused.getheader("Accept-Encoding")) == (415, 415, "identity")
+        used = connection.sock
+        connection.request("POST", "/v1/tasks", json.dumps({"executors": [EXECUTOR]}))
+        assert connection.getresponse().status == 200
+        assert connection.sock is used
+    finally:
+        connection.close()
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded", "nonsense"])

@@ -1,7 +1,7 @@
 """What clients that are not Python libraries send, request by request: traces written after their sources, not the clients.
 
 Each test names the source that it follows. Left out is what TESPES does not do yet: file:// and s3 URLs (FTP stands in their
-place), directories, wildcards.
+place), directories, wildcards. Whole tasks with these: tests/core/test_submission_clients.py.
 """
 
 import json
@@ -31,11 +31,14 @@ def polled(server: Tespes, path: str, ends: set[str]) -> str:
 
 
 def nextflow_task(place: str, name: str) -> dict[str, Any]:
-    """nf-ga4gh, TesTaskHandler.newTesTask: the wrapper as an input, its four files and the declared ones as outputs."""
+    """nf-ga4gh, TesTaskHandler.newTesTask: the wrapper as an input, its four files and the declared ones as outputs.
+
+    Brackets are no wildcards for it: a name that has them comes without a prefix.
+    """
     control = [
         {"url": f"{place}/{name}/{file}", "path": f"/work/{file}", "type": "FILE"} for file in (".command.sh", ".command.run")
     ]
-    kept = (".command.out", ".command.err", ".command.log", ".exitcode", "declared.txt")
+    kept = (".command.out", ".command.err", ".command.log", ".exitcode", "declared[12].txt")
     return {
         "name": "sayHello (1)",
         "inputs": control,
@@ -59,7 +62,7 @@ def test_trace_of_nextflow(server: Tespes, ftp: LocalFTP, place: str, script: st
     """
     directory = ftp.directory / "work" / f"nextflow-{exit_code}"
     directory.mkdir()
-    (directory / ".command.sh").write_text("echo hello > declared.txt; echo out; echo err >&2\n")
+    (directory / ".command.sh").write_text("echo hello > 'declared[12].txt'; echo out; echo err >&2\n")
     wrapper = (
         f"bash /work/.command.sh > .command.out 2> .command.err; echo said; ({script}); echo -n $? > .exitcode; {script}\n"
     )
@@ -74,19 +77,30 @@ def test_trace_of_nextflow(server: Tespes, ftp: LocalFTP, place: str, script: st
         ".command.err": "err\n",
         ".command.log": "said\n",
         ".exitcode": str(exit_code),
-        "declared.txt": "hello\n",
+        "declared[12].txt": "hello\n",
     }
 
 
 def cromwell_task(place: str) -> dict[str, Any]:
-    """TesTask.scala and TesResponseJsonFormatter.scala: the script as an input and an output, nulls, a null tag."""
+    """TesTask.scala, TesResponseJsonFormatter.scala: the script as input and as output, one file twice, nulls, a null tag."""
     root = "/cromwell-executions/wf/1/call-hello/execution"
     named = {name: {"name": name, "description": f"wf.hello.{name}", "type": "FILE"} for name in ("rc", "stdout", "stderr")}
     script = {"name": "commandScript", "description": "wf.hello.commandScript", "type": "FILE", "path": f"{root}/script"}
     return {
         "name": "wf.hello",
         "description": "BackendJobDescriptor(wf.hello)",
-        "inputs": [{**script, "url": f"{place}/cromwell/script", "content": None}],
+        "inputs": [
+            {**script, "url": f"{place}/cromwell/script", "content": None},
+            *(
+                {
+                    "name": name,
+                    "url": f"{place}/cromwell/reads",
+                    "path": "/cromwell-executions/wf/1/inputs/reads",
+                    "content": None,
+                }
+                for name in ("hello.left", "hello.right")
+            ),
+        ],
         "outputs": [
             *({**output, "url": f"{place}/cromwell/{name}", "path": f"{root}/{name}"} for name, output in named.items()),
             {**script, "url": f"{place}/cromwell/script"},
@@ -124,7 +138,8 @@ def test_trace_of_cromwell(server: Tespes, ftp: LocalFTP, place: str) -> None:
     """
     directory = ftp.directory / "work" / "cromwell"
     directory.mkdir()
-    (directory / "script").write_text("cd $(dirname $0); echo hello; echo $? > rc\n")
+    (directory / "script").write_text("cd $(dirname $0); cat ../../inputs/reads; echo $? > rc\n")
+    (directory / "reads").write_text("hello\n")
     endpoint = "/v1/tasks"
     task_id = server.post(endpoint, cromwell_task(place))["id"]
     assert polled(server, f"{endpoint}/{task_id}?view=MINIMAL", TERMINAL) == "COMPLETE", server.task(task_id)
@@ -137,7 +152,7 @@ def test_trace_of_cromwell(server: Tespes, ftp: LocalFTP, place: str) -> None:
         "rc": "2",
         "stdout": "6",
         "stderr": "0",
-        "script": "43",
+        "script": "55",
     }
     assert server.post(f"{endpoint}/{task_id}:cancel") == {}
     assert server.task(task_id) == full

@@ -380,7 +380,7 @@ class TestTampering:
     async def test_a_mended_entry_breaks_the_next(self, place: Place, written: list[Stored]) -> None:
         """Whoever computes the hashes of a changed entry anew is found one position later."""
         changed = copy.deepcopy(written)
-        changed[4]["events"][0]["data"] = changed[4]["events"][0]["data"].replace("docker", "sandbox")
+        changed[4]["events"][0]["data"] = changed[4]["events"][0]["data"].replace("sandbox", "docker")
         assert changed != written
         _mend(changed[4])
         assert await self.found(place, changed) == 6

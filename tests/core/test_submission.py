@@ -7,7 +7,7 @@ import pytest
 
 import given as g
 from submissions import EXECUTOR, echoed, executor, read, refused, resources, source, target, task, view_after
-from tespes import events
+from tespes import events, tes
 from tespes.runner import mounts
 from tespes.tes import rules
 
@@ -16,6 +16,8 @@ MANY_BYTES = 131_072
 OBJECT = "a JSON object (RFC 8259, in UTF-8) is expected"
 WHOLE_ONES = "whole characters are expected"
 ONCE = "each key is expected once"
+BOM = b"\xef\xbb\xbf"
+MANY_KEYS = b"{%b}" % b",".join(b'"%d":1' % (number % 99_999) for number in range(100_000))
 DEPTH = ("objects or lists inside more than 250 others", "less depth is expected")
 BODIES: list[tuple[str, bytes, str, str]] = [
     ("empty", b"", "nothing", OBJECT),
@@ -32,6 +34,9 @@ BODIES: list[tuple[str, bytes, str, str]] = [
     ("a text", b'"task"', "'task'", OBJECT),
     ("Latin 1", '{"name":"é"}'.encode("latin-1"), "what is not UTF-8 from byte 10 on", OBJECT),
     ("UTF-16", "{}".encode("utf-16"), "what is not UTF-8 from byte 1 on", OBJECT),
+    ("two byte order marks", BOM * 2 + b"{}", "what is not JSON at line 1, column 1, before '\\ufeff{}'", OBJECT),
+    ("100,000 byte order marks", BOM * 100_000, "what is not JSON at line 1, column 1, before '%s'" % (r"\ufeff" * 20), OBJECT),
+    ("nothing but a byte order mark", BOM, "nothing", OBJECT),
     ("a lone surrogate", b'{"a":"\\ud800"}', "half of a character (a lone surrogate) at line 1, column 7", WHOLE_ONES),
     ("a lone surrogate as key", b'{"\\udc00":1}', "half of a character (a lone surrogate) at line 1, column 3", WHOLE_ONES),
     ("300 deep", b'{"a":' * 300 + b"1" + b"}" * 300, *DEPTH),
@@ -41,6 +46,8 @@ BODIES: list[tuple[str, bytes, str, str]] = [
     ("a key twice inside", b'{"x":[{"y":1,"y":1}]}', "the key 'y' twice in one object", ONCE),
     ("a key twice, spelled otherwise", b'{"a":"","\\u0061":""}', "the key 'a' twice in one object", ONCE),
     ("a key twice, and quotes", b'{"b":"%b","a":"","a":""}' % (b"\\u0022" * 4), "the key 'a' twice in one object", ONCE),
+    ("a key twice after a byte order mark", BOM + b'{"a":1,"a":1}', "the key 'a' twice in one object", ONCE),
+    ("a key twice among 100,000", MANY_KEYS, "a key twice in one object", ONCE),
 ]  # fmt: skip
 
 
@@ -58,6 +65,8 @@ BELOW = "a path below '/' is expected"
 LIST, OBJECT_EXPECTED, TEXT = "a list is expected", "an object is expected", "a text is expected"
 IMAGE = "the name of an image is expected, without spaces and with no '-' at its beginning"
 ONE_PIECE = "at most 131,071 bytes are expected: Linux takes no more in one piece"
+URL = "a URL whose host can be read (RFC 3986) is expected"
+NO_CONTENT = "a URL and no content is expected: the type is DIRECTORY"
 NO_NUL = "text without NUL is expected"
 VARIABLES = "names of variables, neither empty nor with '=', are expected"
 GIGABYTES = "a number of gigabytes from 0 to 1,000,000,000 is expected"
@@ -139,11 +148,23 @@ FIELDS: list[tuple[Any, str, str, str]] = [
         "a beginning of the path '/a/*.txt', which has a wildcard, is expected",
     ),
     (
-        task(outputs=[target("/a/[x", path_prefix="")]),
+        task(outputs=[target("/a/[x?", path_prefix="")]),
         "outputs.0.path_prefix",
         "''",
-        "a beginning of the path '/a/[x', which has a wildcard, is expected",
+        "a beginning of the path '/a/[x?', which has a wildcard, is expected",
     ),
+    (
+        task(outputs=[target("/a/[x]", path_prefix="/a/[x]")]),
+        "outputs.0.path_prefix",
+        "'/a/[x]'",
+        "a beginning of the path '/a/[x]', before its wildcard, is expected",
+    ),
+    (task(inputs=[source("/a", url="http://[bad")]), "inputs.0.url", "'http://[bad'", URL),
+    (task(inputs=[source("/a", url="ftp://h]/x", content="")]), "inputs.0.url", "'ftp://h]/x'", URL),
+    (task(outputs=[target("/a", url="s3://[b]ucket/x")]), "outputs.0.url", "'s3://[b]ucket/x'", URL),
+    (task(outputs=[target("/a", url="ftp://h\u2100/x")]), "outputs.0.url", "'ftp://h\u2100/x'", URL),
+    (task(inputs=[source("/a", type="DIRECTORY", content="x")]), "inputs.0.content", "'x'", NO_CONTENT),
+    (task(inputs=[{"path": "/a", "type": "DIRECTORY", "content": ""}]), "inputs.0.content", "''", NO_CONTENT),
     (
         task(outputs=[target("/a/?", path_prefix="/b")]),
         "outputs.0.path_prefix",
@@ -239,14 +260,21 @@ def both(path: str, field: str) -> tuple[str, str]:
     return f"'{path}' as a file, and as a directory in {field}", "one of them is expected"
 
 
-ONE_INPUT = "one input for each path is expected"
+ONE_INPUT = "one input for each path, or the same one again, is expected"
+OTHER_URL = "'/a', as in inputs.0.path, with another url"
+OTHER_CONTENT = "'/a', as in inputs.0.path, with another content"
 READ_ONLY = "an input is read-only: another path is expected"
-OUTPUT = "outputs.0.path"
+OUTPUT, STDOUT, STDERR = "outputs.0.path", "executors.0.stdout", "executors.0.stderr"
 DIRECTORY = {"type": "DIRECTORY"}
+D = source("/d", **DIRECTORY)
+IN_D = "which is inside '/d', inputs.0.path"
 PATHS: list[tuple[Any, str, str, str]] = [
-    (task(inputs=[source("/a"), source("/a")]), "inputs.1.path", "'/a', as in inputs.0.path", ONE_INPUT),
-    (task(inputs=[source("/d/a"), source("//d/./a/")]), "inputs.1.path", "'/d/a', as in inputs.0.path", ONE_INPUT),
-    (task(inputs=[source("/a", **DIRECTORY)] * 2), "inputs.1.path", "'/a', as in inputs.0.path", ONE_INPUT),
+    (task(inputs=[source("/a"), source("/a", url="ftp://h/b")]), "inputs.1.path", OTHER_URL, ONE_INPUT),
+    (task(inputs=[source("/a"), source("//./a/", url="ftp://h/b")]), "inputs.1.path", OTHER_URL, ONE_INPUT),
+    (task(inputs=[source("/a"), source("/a", content="x")]), "inputs.1.path", OTHER_CONTENT, ONE_INPUT),
+    (task(inputs=[source("/a"), source("/a"), source("/a", url="u")]), "inputs.2.path", OTHER_URL.replace("0", "1"), ONE_INPUT),
+    (task(inputs=[source("/a", **DIRECTORY), source("/a", url="u", **DIRECTORY)]), "inputs.1.path", OTHER_URL, ONE_INPUT),
+    (task(inputs=[source("/a"), source("/a", **DIRECTORY)]), "inputs.0.path", *both("/a", "inputs.1.path")),
     (task(inputs=[source("/a/b"), source("/a")]), "inputs.0.path", *inside("/a/b", "/a", "inputs.1.path")),
     (task(inputs=[source("/a"), source("/a-"), source("/a/b/c")]), "inputs.2.path", *inside("/a/b/c", "/a", "inputs.0.path")),
     (task(inputs=[source("/a"), source("/a/b", **DIRECTORY)]), "inputs.1.path", *inside("/a/b", "/a", "inputs.0.path")),
@@ -254,9 +282,9 @@ PATHS: list[tuple[Any, str, str, str]] = [
     (task(inputs=[source("/a")], volumes=["/v", "/a/b"]), "volumes.1", *inside("/a/b", "/a", "inputs.0.path")),
     (task(inputs=[source("/a")], outputs=[target("/a/b")]), "outputs.0.path", *inside("/a/b", "/a", "inputs.0.path")),
     (task(inputs=[source("/a")], outputs=[target("/a", **DIRECTORY)]), "inputs.0.path", *both("/a", "outputs.0.path")),
-    (task(outputs=[target("/a"), target("/a/b")]), "outputs.1.path", *inside("/a/b", "/a", "outputs.0.path")),
-    (task(outputs=[target("/v")], volumes=["/v/"]), "outputs.0.path", *both("/v", "volumes.0")),
-    (task(outputs=[target("/d/*", path_prefix="/"), target("/d")]), "outputs.1.path", *both("/d", "outputs.0.path")),
+    (task(outputs=[target("/a", **DIRECTORY)]) | executor(stdout="/a"), STDOUT, *both("/a", OUTPUT)),
+    (task(outputs=[target("/d/*", path_prefix="/")]) | executor(stderr="/d"), "executors.0.stderr", *both("/d", OUTPUT)),
+    (task(outputs=[target("/o/a/b"), target("/o")]) | executor(stdout="/o/a"), OUTPUT, *inside("/o/a/b", "/o/a", STDOUT)),
     (task(inputs=[source("/a")]) | executor(stdout="/a"), "executors.0.stdout", "'/a', as in inputs.0.path", READ_ONLY),
     (task(inputs=[source("/a")]) | executor(stderr="/a"), "executors.0.stderr", "'/a', as in inputs.0.path", READ_ONLY),
     (task(inputs=[source("/a", **DIRECTORY)]) | executor(stdout="/a"), "executors.0.stdout", *both("/a", "inputs.0.path")),
@@ -265,7 +293,10 @@ PATHS: list[tuple[Any, str, str, str]] = [
     (task(inputs=[source("/a")]) | executor(workdir="/a"), "inputs.0.path", *both("/a", "executors.0.workdir")),
     (executor(stdin="/a", stdout="/a/b"), "executors.0.stdout", *inside("/a/b", "/a", "executors.0.stdin")),
     (task(volumes=["/v"]) | executor(stdin="/v"), "executors.0.stdin", *both("/v", "volumes.0")),
-    (task(outputs=[target("/a")], volumes=["/a/b"]) | executor(workdir="/a/b"), "volumes.0", *inside("/a/b", "/a", OUTPUT)),
+    (task(inputs=[D]) | executor(stdout="/d/o"), STDOUT, f"'/d/o', {IN_D}", READ_ONLY),
+    (task(inputs=[D]) | executor(stderr="/d/v/o"), STDERR, f"'/d/v/o', {IN_D}", READ_ONLY),
+    (task(inputs=[D], volumes=["/d"]) | executor(stdout="/d/o"), STDOUT, f"'/d/o', {IN_D}", READ_ONLY),
+    (task(inputs=[D], volumes=["/d/v"]) | executor(stdout="/d/w"), STDOUT, f"'/d/w', {IN_D}", READ_ONLY),
     *(
         (task(volumes=["/v", path]), "volumes.1", f"'{path}', a system directory", HIDES)
         for path in (*mounts.SYSTEM_DIRECTORIES, "/opt", "/var")
@@ -306,6 +337,19 @@ def test_paths_that_contradict_each_other_are_both_named(sent: Any, field: str, 
         task(inputs=[source("/a")], outputs=[target("/a"), target("/a", url="ftp://h/twice")]) | executor(stdin="/a"),
         task(inputs=[source("/etc/passwd")], outputs=[target("/usr/lib/x")], volumes=["/usr/local/share/x", "/opt/x"]),
         task(outputs=[target("/work")]) | executor(workdir="/work/sub"),
+        task(outputs=[target("/o/a/b"), target("/o"), target("/o/a"), target("/o", **DIRECTORY)]),
+        task(outputs=[target("/o"), target("/o/*", path_prefix="/o")]),
+        task(inputs=[source("/v/in")], outputs=[target("/v"), target("/v/o")], volumes=["/v"]) | executor(stdout="/v/o"),
+        task(inputs=[D, source("/e/a")], outputs=[target("/d"), target("/e")]),
+        task(inputs=[D], volumes=["/d/v"]) | executor(stdout="/d/v/o", workdir="/d", stdin="/d/in"),
+        task(inputs=[source("/a", name="one"), source("//a/", name="other"), source("/a", streamable=True)]),
+        task(inputs=[D, D]),
+        task(inputs=[{"path": "/a", "content": "x" * 5000}] * 2),
+        task(inputs=[source("/a", type="DIRECTORY", content="")]),
+        task(inputs=[source("/a", content="x", url="http://[is ignored")]),
+        task(inputs=[source("/a", url="/data/[1]"), source("/b", url="//[/x"), source("/c", url="ftp://[::1]:21/é")]),
+        task(inputs=[source("/a", url="drs://dg.4503:x/y"), source("/b", url="///"), source("/c", url="what:ever")]),
+        task(outputs=[target("/w/[12].txt"), target("/w/[12].txt/[a", path_prefix="")]),
         task(outputs=[target("/v", **DIRECTORY), target("/v/a")], volumes=["/v"]),
         task(outputs=[target("/work/*.txt", path_prefix="/work"), target("/work/a.txt")]),
         task(outputs=[target("//work/*", path_prefix="/work/"), target("/a", path_prefix="is ignored")]),
@@ -327,6 +371,17 @@ def test_what_may_work_is_taken_and_comes_back_as_it_was_sent(sent: dict[str, An
     for file in filled.get("inputs", []) + filled.get("outputs", []):
         file.setdefault("type", "FILE")
     assert echoed(sent) == filled
+
+
+ZONES = "zones are not used here: the sites of this server are its Pulsars"
+
+
+def test_zones_are_kept_and_a_line_says_that_nobody_heeds_them() -> None:
+    """TES 1.1, tesResources.zones: which of them a server knows is its own affair. None were asked for: no line."""
+    submitted = read(resources(zones=["eu-1"], backend_parameters={"VmSize": "A1"}))
+    assert submitted.notes == (ZONES, "the backend parameter VmSize is not supported and was not used")
+    assert submitted.task.resources == tes.Resources(zones=("eu-1",), backend_parameters={})
+    assert read(resources(zones=[None])).notes == ()
 
 
 def test_what_is_absent_is_not_echoed() -> None:
@@ -352,6 +407,7 @@ def test_what_is_absent_is_not_echoed() -> None:
         "resources": {"zones": ["a"], "backend_parameters": {}},
         "executors": [{**EXECUTOR, "env": {"A": ""}}],
         "tags": {"kept": ""},
+        "logs": [{"logs": [], "outputs": [], "system_logs": [ZONES]}],
     }
 
 

@@ -28,6 +28,7 @@ from tespes.tes.service import Service, service_info
 BY = By("test")
 PREFIXES = ("/ga4gh/tes/v1", "/v1", "")
 EXECUTOR = {"image": "alpine", "command": ["true"]}
+KEY = b"what attempts' tokens are made from"
 MOST_BODY_BYTES = 256 * 1024
 SERVICE = Service("org.example.tes", "a name", "a description", "an organization", "https://example.org", "1.2.3")
 
@@ -81,7 +82,11 @@ class Api:
 
 @asynccontextmanager
 async def api_at_work(
-    directory: Path, *, showing: tes.Showing | None = None, cors_origins: tuple[str, ...] = ()
+    directory: Path,
+    *,
+    showing: tes.Showing | None = None,
+    cors_origins: tuple[str, ...] = (),
+    max_body_bytes: int = MOST_BODY_BYTES,
 ) -> AsyncIterator[Api]:
     """The interface, on an SQLite store in that directory."""
     async with stores.in_sqlite(directory).open() as store:
@@ -97,16 +102,18 @@ async def api_at_work(
             storage=Storage(Options()),
             blobs=store.blobs,
             sites={},
-            key=b"key",
+            key=KEY,
             habits=Habits(),
         )
         info = service_info(SERVICE, ("ftp://",), ())
         routes = api.TaskRoutes(tasks, reader, store.blobs, bell, 0.0, info)
         runners = api.RunnerRoutes(attendant)
         application = api.application(
-            routes, api.LiveRoutes(reader, live), runners, max_body_bytes=MOST_BODY_BYTES, cors_origins=cors_origins
+            routes, api.LiveRoutes(reader, live), runners, max_body_bytes=max_body_bytes, cors_origins=cors_origins
         )
         projector = Projector(store.log, store.documents, TASK_VIEW)
         await projector.prepare()
-        async with TestClient(TestServer(application)) as client:
+        server = TestServer(application)
+        await server.start_server(auto_decompress=False)  # as app.py does
+        async with TestClient(server) as client:
             yield Api(application, client, tasks, store, projector)

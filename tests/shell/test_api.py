@@ -1,6 +1,8 @@
 """The edges of the HTTP interface: prefixes, methods, sizes, origins, and what settings change of the answers."""
 
+import gzip
 import hashlib
+import json
 import re
 from collections.abc import AsyncIterator
 from io import BytesIO
@@ -10,12 +12,14 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
-from api_at_work import EXECUTOR, MOST_BODY_BYTES, PREFIXES, Api, api_at_work
+from api_at_work import EXECUTOR, KEY, MOST_BODY_BYTES, PREFIXES, Api, api_at_work
 from yarl import URL
 
+import given
 from tespes import tes
 from tespes.api import cors, docs
 from tespes.api.problems import answer_errors
+from tespes.pulsar.job import token
 
 PORTAL = "https://portal.example.org"
 OTHER = "https://other.example.org"
@@ -110,6 +114,63 @@ async def test_a_body_that_is_too_large_is_a_413(api: Api, chunked: bool) -> Non
     for body, status in ((most, 400), (most + b" " * 2**20, 413)):
         answer = await api.client.post("/v1/tasks", data=pieces(body) if chunked else BytesIO(body))
         assert str(MOST_BODY_BYTES) in (await problem(answer, status))["detail"] or status == 400
+
+
+async def test_a_runner_may_say_more_than_clients_may(tmp_path: Path) -> None:
+    """`http.max_body_bytes` is about clients: the longest tails of an executor arrive whatever it is, in any letters."""
+    tails = {"stdout": "é" * 2**17, "stderr": "😀" * 2**17}
+    at = "2026-11-22T12:00:01Z"
+    ended = {"executor": 0, "exit_code": 0, "started_at": at, "ended_at": at, **tails}
+    async with api_at_work(tmp_path, max_body_bytes=1024) as running:
+        task_id = await running.task_in(tes.State.RUNNING)
+        job_id = f"{task_id}-1"
+        headers = {"Authorization": f"Bearer {token(KEY, job_id)}", "Tespes-Run": given.RUN}
+        said = {"tespes": 1, "job_id": job_id, "run_id": given.RUN, "outcome": "succeeded", "executors": [ended]}
+        for route, body in (("reports", {"report": "executor_ended", **ended}), ("result", said)):
+            data = BytesIO(json.dumps(body).encode())
+            answer = await running.client.post(f"/runner/{job_id}/{route}", data=data, headers=headers)
+            assert answer.status == 204
+        shown = await answered(running, f"/v1/tasks/{task_id}?view=FULL")
+        assert shown["state"] == "COMPLETE"
+        assert {name: shown["logs"][0]["logs"][0][name] for name in tails} == tails
+        await problem(await running.client.post("/v1/tasks", json={"executors": [], "name": "x" * 1024}), 413)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/tasks"),
+        ("POST", f"/tasks/{UNKNOWN}:cancel"),
+        ("GET", "/ga4gh/tes/v1/tasks"),
+        ("POST", "/runner/x-1/result"),
+        ("PUT", "/transfer/x-1/outputs/0"),
+        ("POST", "/v1/nothing"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("encoding", "found"),
+    [
+        ("gzip", "'gzip'"),
+        ("Deflate", "'Deflate'"),
+        ("br", "'br'"),
+        ("identity, x-mine", "'x-mine'"),
+        ("a,b,c,d", "'a', 'b', 'c'"),
+    ],
+)
+async def test_a_packed_body_is_not_unpacked(api: Api, method: str, path: str, encoding: str, found: str) -> None:
+    """415 with what would be understood (RFC 9110, 15.5.16), on every route, whether it is what it says or not."""
+    for body in (gzip.compress(b'{"executors": []}'), b"not gzip"):
+        answer = await api.client.request(method, path, data=body, headers={"Content-Encoding": encoding})
+        detail = f"Content-Encoding: found {found}; a body that is sent as it is, without encoding, is expected"
+        assert (await problem(answer, 415))["detail"] == detail
+        assert answer.headers["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity", "", "identity, identity"])
+async def test_a_body_that_is_not_packed_may_say_so(api: Api, encoding: str) -> None:
+    """`identity` is no encoding."""
+    answer = await api.client.post("/v1/tasks", json={"executors": [EXECUTOR]}, headers={"Content-Encoding": encoding})
+    assert answer.status == 200
 
 
 @pytest.mark.parametrize("path", ["/v1/service-info", "/v1/tasks", "/v1/tasks/{id}", "/openapi.json", "/docs"])

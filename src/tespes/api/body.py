@@ -10,8 +10,10 @@ from tespes import errors
 from tespes.errors import quoted
 
 _EXPECTED = "a JSON object (RFC 8259, in UTF-8) is expected"
+_ONCE = "each key is expected once"
 _EXCERPT_CHARACTERS = 20
 _NAME_CHARACTERS = 80
+_LOOKED_THROUGH_BYTES = 128 * 1024  # for the name of a key that comes twice: milliseconds, not seconds
 _LISTS_OF_NAMES = ("volumes", "zones")  # a null among them names nothing; among arguments or files it would shift the others
 
 
@@ -20,11 +22,10 @@ def read_object(body: bytes) -> dict[str, Any]:
 
     :raises errors.BadRequest: there is none, or it has a key twice
     """
+    body = body.removeprefix(codecs.BOM_UTF8)
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        if body.startswith(codecs.BOM_UTF8):
-            return read_object(body.removeprefix(codecs.BOM_UTF8))
         raise _no_json(body, error) from error
     if not isinstance(value, dict):
         raise errors.BadRequest("", quoted(value), _EXPECTED)
@@ -32,9 +33,9 @@ def read_object(body: bytes) -> dict[str, Any]:
         written = orjson.dumps(value)
     except TypeError as error:
         raise errors.BadRequest("", "objects or lists inside more than 250 others", "less depth is expected") from error
-    # A key that comes twice is read once, so that some quotes are missing when the value is written again.
-    if written.count(b'"') != body.count(b'"') or b"\\u0022" in body:
-        _refuse_keys_that_come_twice(body)
+    # A key that comes twice is read once, so that its quotes are missing when the value is written again.
+    if written.count(b'"') != _quotes(body):
+        raise _key_that_comes_twice(body)
     return _without_nulls(value) if b"null" in body else value
 
 
@@ -62,15 +63,30 @@ def _without_nulls(value: Any, field: str = "") -> Any:
     return value
 
 
-def _refuse_keys_that_come_twice(body: bytes) -> None:
+def _quotes(body: bytes) -> int:
+    """How many quotes are in it, however they are written."""
+    count = body.count(b'"')
+    if rb"\u0022" in body:
+        count += body.replace(rb"\\", b"").count(rb"\u0022")  # a backslash that is escaped itself escapes nothing
+    return count
+
+
+def _key_that_comes_twice(body: bytes) -> errors.BadRequest:
+    """There is one; in a body that is not too long it is named."""
+
     def checked(pairs: list[tuple[str, Any]]) -> None:
         seen = set()
         for name, _ in pairs:
             if name in seen:
-                raise errors.BadRequest("", f"the key {quoted(name)} twice in one object", "each key is expected once")
+                raise errors.BadRequest("", f"the key {quoted(name)} twice in one object", _ONCE)
             seen.add(name)
 
-    json.loads(body, object_pairs_hook=checked, parse_int=float)
+    if len(body) <= _LOOKED_THROUGH_BYTES:
+        try:
+            json.loads(body, object_pairs_hook=checked, parse_int=float)
+        except errors.BadRequest as named:
+            return named
+    return errors.BadRequest("", "a key twice in one object", _ONCE)
 
 
 def _no_json(body: bytes, error: orjson.JSONDecodeError) -> errors.BadRequest:

@@ -78,6 +78,7 @@ _PROBLEMS = {
     400: "Something in the request is wrong: `field` names it, `found` is what was there, `detail` says what is expected.",
     404: "There is no such task.",
     413: "The request's body is too large.",
+    415: "The request's body is packed, as Content-Encoding says. It is expected as it is.",
     503: "Something that TESPES needs is away. The same request may do better later.",
 }
 

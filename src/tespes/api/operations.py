@@ -76,7 +76,7 @@ CREATE_TASK = Operation(
     body=tes.Task,
     example=EXAMPLE,
     answer=answers.CreateTaskResponse,
-    problems=(400, 413, 503),
+    problems=(400, 413, 415, 503),
 )
 GET_TASK = Operation(
     method="GET",

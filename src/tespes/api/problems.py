@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic import ValidationError
 
 from tespes import errors
@@ -14,9 +14,12 @@ from tespes import errors
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _NAME_CHARACTERS = 80
+_NO_ENCODING = ("", "identity")
+_ENCODINGS_SHOWN = 3
 _STATUS: tuple[tuple[type[errors.TespesError], int, str], ...] = (
     (errors.BadRequest, 400, "The request is wrong"),
     (errors.Unauthorized, 401, "The token is missing or wrong"),
+    (errors.Forbidden, 403, "Not allowed"),
     (errors.NotFound, 404, "Not found"),
     (errors.IdempotencyConflict, 409, "The same key was used for something else"),
     (errors.AttemptGone, 410, "This attempt is over"),
@@ -70,6 +73,8 @@ def problem(status: int, title: str, detail: str, **more: Any) -> web.Response:
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Whatever a handler raises becomes an answer that says what is wrong; never a traceback."""
+    if encodings := _encodings(request):
+        return _not_decoded(encodings)
     try:
         return await handler(request)
     except web.HTTPException as error:
@@ -84,6 +89,21 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         reference = f"{time.time_ns():x}"
         _log.exception("a request failed", path=request.path, reference=reference)
         return problem(500, "TESPES failed", f"the log has the details under reference {reference}")
+
+
+def _encodings(request: web.Request) -> list[str]:
+    """How the request's body is packed: a small one may be gigabytes, so that nothing here unpacks any."""
+    named = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING, ())).split(",")
+    return [each.strip() for each in named if each.strip().lower() not in _NO_ENCODING]
+
+
+def _not_decoded(encodings: list[str]) -> web.Response:
+    """RFC 9110, 15.5.16 and 12.5.3: with what would be understood."""
+    found = ", ".join(map(errors.quoted, encodings[:_ENCODINGS_SHOWN]))
+    detail = f"Content-Encoding: found {found}; a body that is sent as it is, without encoding, is expected"
+    answer = problem(web.HTTPUnsupportedMediaType.status_code, "The body is encoded", detail)
+    answer.headers[hdrs.ACCEPT_ENCODING] = "identity"
+    return answer
 
 
 def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:

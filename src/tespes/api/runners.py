@@ -13,6 +13,7 @@ from tespes.flow.attend import Attendant, Caller
 from tespes.pulsar import result
 
 _PIECE_BYTES = 256 * 1024
+_MOST_BYTES = 16 * 2**20  # of what a runner says, whatever clients may send: the ends of all executors' output are in a result
 _DONE = 204
 
 Text = Annotated[str, Field(max_length=2**17)]
@@ -90,7 +91,7 @@ class RunnerRoutes:
     async def claim(self, request: web.Request) -> web.Response:
         """The start gate: the plan, or 410."""
         caller = self._caller(request)
-        claim = _read(_CLAIM, await request.read())
+        claim = _read(_CLAIM, await _said(request))
         if claim.run_id != caller.run_id:
             raise errors.BadRequest("run_id", claim.run_id, "the run id of the header Tespes-Run is expected")
         return json(await self._attendant.claim(caller, claim.node.host, claim.node.python))
@@ -98,7 +99,7 @@ class RunnerRoutes:
     async def report(self, request: web.Request) -> web.Response:
         """A report: 204, or 410 for a runner that should stop."""
         caller = self._caller(request)
-        match _read(_REPORT, await request.read()):
+        match _read(_REPORT, await _said(request)):
             case Started() as started:
                 await self._attendant.started(caller, started.executor, started.at)
             case Ended() as ended:
@@ -112,7 +113,7 @@ class RunnerRoutes:
     async def result(self, request: web.Request) -> web.Response:
         """The runner's result: 204 when it is in the log."""
         caller = self._caller(request)
-        await self._attendant.result(caller, _read(_RESULT, await request.read()))
+        await self._attendant.result(caller, _read(_RESULT, await _said(request)))
         return web.Response(status=_DONE)
 
     async def fetch(self, request: web.Request) -> web.StreamResponse:
@@ -147,6 +148,10 @@ class RunnerRoutes:
         if scheme.lower() != "bearer":
             raise errors.Unauthorized("a bearer token is expected")
         return self._attendant.admit(request.match_info["job"], token, request.headers.get("Tespes-Run", ""))
+
+
+async def _said(request: web.Request) -> bytes:
+    return await request.clone(client_max_size=_MOST_BYTES).read()
 
 
 def _read(kind: TypeAdapter[Said], body: bytes) -> Said:

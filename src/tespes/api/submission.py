@@ -45,8 +45,8 @@ def read_task(body: bytes) -> Submitted:
         refuse_nul(task.document())
     rules.check(task)
     submitted = Submitted(task)
-    if task.resources is not None and task.resources.backend_parameters:
-        resources, notes = rules.supported_parameters(task.resources)
+    if task.resources is not None:
+        resources, notes = rules.heeded(task.resources)
         submitted = Submitted(task.model_copy(update={"resources": resources}), notes)
     if len(body) > _SURELY_SMALL_BYTES:
         _refuse_too_large(submitted, len(body))

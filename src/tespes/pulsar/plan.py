@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tespes import tes
+from tespes.tes import places
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +21,14 @@ class Habits:
 
 
 def plan(job_id: str, task: tes.Task, runtime: dict[str, Any], habits: Habits) -> dict[str, Any]:
-    """The plan, JSON-ready. Files are known by their index in the task."""
+    """The plan, JSON-ready. Files are known by their index in the task; of inputs that are the same the first is enough."""
+    inputs: dict[str, dict[str, Any]] = {}
+    for index, each in enumerate(task.inputs or ()):
+        inputs.setdefault(places.key(each.path), _file(index, each))
     return {
         "job_id": job_id,
-        "inputs": [_file(index, each) for index, each in enumerate(task.inputs or ())],
-        "outputs": [_file(index, each) for index, each in enumerate(task.outputs or ())],
+        "inputs": list(inputs.values()),
+        "outputs": [{**_file(index, each), "is_pattern": each.is_pattern} for index, each in enumerate(task.outputs or ())],
         "volumes": list(task.volumes or ()),
         "executors": [executor.model_dump(mode="json", exclude_none=True) for executor in task.executors],
         "resources": _limits(task.resources),

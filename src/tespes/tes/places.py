@@ -2,6 +2,8 @@
 
 Inputs are read-only, volumes are empty directories that all executors share, and the task's own directories may not cover
 those that programs live in (TES 1.1: tesInput, tesOutput, tesTask.volumes, tesExecutor.stdout; how the runner lays them out).
+An output of type FILE contradicts no directory: it may turn out one itself. Nextflow says FILE of everything, and means
+"whatever is there".
 """
 
 import posixpath
@@ -10,13 +12,14 @@ from enum import IntEnum
 
 from tespes import errors
 from tespes.errors import quoted
-from tespes.tes.task import Executor, FileType, Output, Task
+from tespes.tes.task import Executor, FileType, Input, Output, Task
 
 SYSTEM_DIRECTORIES = (*("/bin", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/sbin", "/sys", "/usr"),)
 NEVER_HIDDEN = ("/", "/opt", "/var", *SYSTEM_DIRECTORIES)
 _COVERING = frozenset(f"{path}/" for path in NEVER_HIDDEN) | {"/"}
 _KERNELS = ("/proc/", "/sys/")  # nobody else has files there
 _FILE = FileType.FILE
+_READ_ONLY = "an input is read-only: another path is expected"
 
 
 class Role(IntEnum):
@@ -30,6 +33,8 @@ class Role(IntEnum):
     VOLUME = 5
     OUTPUT = 6
 
+
+_STREAMS = frozenset({Role.STDOUT, Role.STDERR})
 
 # The path and a `/`, whether it is a file, its role, its index. Sorted, what is inside of a file comes right after it.
 _Place = tuple[str, bool, Role, int]
@@ -52,7 +57,9 @@ def check(task: Task) -> None:
             _refuse_covering(place)
     if len(places) > 1:
         places.sort()
-        _refuse_contradictions(places)
+        _refuse_contradictions(places, task.inputs or ())
+        if any(place[2] is Role.INPUT and not place[1] for place in places):
+            _refuse_writing_into_inputs(places)
 
 
 def key(path: str) -> str:
@@ -63,7 +70,7 @@ def key(path: str) -> str:
 
 
 def has_wildcard(path: str) -> bool:
-    """Whether an output's path is a pattern (TES 1.1 tesOutput.path: those of POSIX)."""
+    """Whether a path has a character that means something in a pattern (TES 1.1 tesOutput.path: those of POSIX)."""
     return "*" in path or "?" in path or "[" in path
 
 
@@ -84,7 +91,7 @@ def _streams(executors: Iterable[Executor]) -> list[_Place]:
 def _output(output: Output, index: int) -> _Place:
     """An output; of a pattern, the directory that it is looked for in."""
     path = key(output.path)
-    if not has_wildcard(path):
+    if not output.is_pattern:
         return path, output.type is _FILE, Role.OUTPUT, index
     names = path.split("/")
     fixed = next(place for place, name in enumerate(names) if has_wildcard(name))
@@ -115,36 +122,47 @@ def _refuse_covering(place: _Place) -> None:
     raise errors.BadRequest(_field(place), _path(place), "/proc and /sys are the kernel's: another path is expected")
 
 
-def _refuse_contradictions(places: list[_Place]) -> None:
+def _refuse_contradictions(places: list[_Place], inputs: tuple[Input, ...]) -> None:
     before = file = ("//", False, Role.WORKDIR, 0)  # no path
     for place in places:
         if place[0] == before[0]:
-            _refuse_sharing(before, place)
+            _refuse_sharing(before, place, inputs)
         if not place[0].startswith(file[0]):
-            file = place if place[1] else file
+            file = place if place[1] and place[2] is not Role.OUTPUT else file
         elif place[0] != file[0]:
-            _refuse_inside(file, place)
+            found = f"{_path(place)}, which is inside {_path(file)}"
+            raise errors.BadRequest(_field(place), found, f"a path outside of it is expected: {_field(file)} is a file")
         before = place
 
 
-def _refuse_inside(file: _Place, place: _Place) -> None:
-    if not _may_turn_out_a_directory(file, place):
-        found = f"{_path(place)}, which is inside {_path(file)}"
-        raise errors.BadRequest(_field(place), found, f"a path outside of it is expected: {_field(file)} is a file")
-
-
-def _refuse_sharing(before: _Place, place: _Place) -> None:
+def _refuse_sharing(before: _Place, place: _Place, inputs: tuple[Input, ...]) -> None:
     """Two fields name one path."""
-    if before[1] != place[1] and not _may_turn_out_a_directory(place, before):
+    if before[1] != place[1] and place[2] is not Role.OUTPUT:
         found = f"{_path(place)} as a file, and as a directory in {_field(before)}"
         raise errors.BadRequest(_field(place), found, "one of them is expected")
     if before[2] is Role.INPUT and place[2] is Role.INPUT:
-        raise errors.BadRequest(_field(place), f"{_path(place)}, as in {_field(before)}", "one input for each path is expected")
-    if before[2] is Role.INPUT and place[2] in {Role.STDOUT, Role.STDERR}:
-        allowed = "an input is read-only: another path is expected"
-        raise errors.BadRequest(_field(place), f"{_path(place)}, as in {_field(before)}", allowed)
+        _refuse_another_input(before, place, inputs)
+    if before[2] is Role.INPUT and place[2] in _STREAMS:
+        raise errors.BadRequest(_field(place), f"{_path(place)}, as in {_field(before)}", _READ_ONLY)
 
 
-def _may_turn_out_a_directory(file: _Place, directory: _Place) -> bool:
-    """An output in the working directory: its `type` is often left out, and is seen when the task has run."""
-    return file[2] is Role.OUTPUT and directory[2] is Role.WORKDIR
+def _refuse_another_input(before: _Place, place: _Place, inputs: tuple[Input, ...]) -> None:
+    """Cromwell sends one file twice, if two inputs of its task name it."""
+    one, other = inputs[before[3]], inputs[place[3]]
+    if one.url != other.url or one.content != other.content:
+        differing = "url" if one.url != other.url else "content"
+        found = f"{_path(place)}, as in {_field(before)}, with another {differing}"
+        raise errors.BadRequest(_field(place), found, "one input for each path, or the same one again, is expected")
+
+
+def _refuse_writing_into_inputs(places: list[_Place]) -> None:
+    """Of nested directories the innermost counts: a volume inside of an input is writable."""
+    around: list[_Place] = []
+    for place in places:
+        while around and not place[0].startswith(around[-1][0]):
+            around.pop()
+        if around and around[-1][2] is Role.INPUT and place[2] in _STREAMS:
+            found = f"{_path(place)}, which is inside {_path(around[-1])}, {_field(around[-1])}"
+            raise errors.BadRequest(_field(place), found, _READ_ONLY)
+        if not place[1] and place[2] is not Role.WORKDIR and not (around and around[-1][0] == place[0]):
+            around.append(place)

@@ -6,11 +6,12 @@ the task runs, and is then a reason in its system_logs.
 
 from collections import Counter
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 from tespes import errors
 from tespes.errors import quoted
 from tespes.tes import places
-from tespes.tes.task import INT32_MAX, Executor, Input, Output, Resources, Task
+from tespes.tes.task import INT32_MAX, Executor, FileType, Input, Output, Resources, Task
 
 ARGUMENT_BYTES_MAX = 131_071  # Linux: MAX_ARG_STRLEN, without the NUL at its end; a `NAME=value` counts as one, too
 CONTENT_BYTES_MAX = 2**20  # TES 1.1, tesInput.content: at least 128 KiB, and an own maximum
@@ -28,6 +29,7 @@ _FOUND_CHARACTERS = 80
 _SURELY_A_PATH = PATH_NAME_BYTES_MAX // 4  # so many characters cannot be too many bytes
 _SURELY_AN_ARGUMENT = ARGUMENT_BYTES_MAX // 4
 _NOTES_MAX = 20
+_ZONES = "zones are not used here: the sites of this server are its Pulsars"
 
 
 def check(task: Task) -> None:
@@ -54,15 +56,18 @@ def check(task: Task) -> None:
     places.check(task)
 
 
-def supported_parameters(resources: Resources) -> tuple[Resources, tuple[str, ...]]:
-    """The resources with the backend parameters that are supported, and a note for each of the others.
+def heeded(resources: Resources) -> tuple[Resources, tuple[str, ...]]:
+    """The resources with the backend parameters that are supported, and a note for whatever has no effect.
 
     Keys are read whatever their case, and kept in lower case (TES 1.1, tesResources.backend_parameters).
 
     :raises errors.BadRequest: one is not supported although they are strict, is there twice, or has a value it cannot have
     """
+    notes = (_ZONES,) if resources.zones else ()
+    if not resources.backend_parameters:
+        return resources, notes
     field = "resources.backend_parameters"
-    sent = resources.backend_parameters or {}
+    sent = resources.backend_parameters
     unsupported = [name for name in sent if name.lower() not in SUPPORTED_BACKEND_PARAMETERS]
     if unsupported and resources.backend_parameters_strict:
         found = ", ".join(map(quoted, unsupported[:_NOTES_MAX]))
@@ -77,7 +82,7 @@ def supported_parameters(resources: Resources) -> tuple[Resources, tuple[str, ..
     if "max_attempts" in kept and _attempts(kept["max_attempts"]) is None:
         allowed = f"a whole number from {MAX_ATTEMPTS[0]} to {MAX_ATTEMPTS[-1]}, as a text, is expected"
         raise errors.BadRequest(f"{field}.max_attempts", quoted(kept["max_attempts"]), allowed)
-    return resources.model_copy(update={"backend_parameters": kept}), tuple(_notes(unsupported))
+    return resources.model_copy(update={"backend_parameters": kept}), (*notes, *_notes(unsupported))
 
 
 def max_attempts(resources: Resources | None) -> int:
@@ -106,6 +111,11 @@ def _input(index: int, each: Input) -> None:
     _path(each.path, "inputs", index, "path")
     if not each.url and each.content is None:
         raise errors.BadRequest(f"inputs.{index}.url", "nothing", "a URL is expected, unless there is content")
+    if each.type is FileType.DIRECTORY and each.literal is not None:
+        allowed = "a URL and no content is expected: the type is DIRECTORY"
+        raise errors.BadRequest(f"inputs.{index}.content", quoted(each.content), allowed)
+    if each.url and not each.content:
+        _url(f"inputs.{index}.url", each.url)
     if each.content and (size_bytes := _size_bytes(each.content, CONTENT_BYTES_MAX)):
         allowed = f"at most {CONTENT_BYTES_MAX:,} bytes are expected: a longer file needs a URL"
         raise errors.BadRequest(f"inputs.{index}.content", f"{size_bytes:,} bytes", allowed)
@@ -115,8 +125,18 @@ def _output(index: int, output: Output) -> None:
     _path(output.path, "outputs", index, "path")
     if not output.url:
         raise errors.BadRequest(f"outputs.{index}.url", "''", "a URL is expected")
-    if places.has_wildcard(output.path):
+    _url(f"outputs.{index}.url", output.url)
+    if output.is_pattern:
         _prefix(f"outputs.{index}.path_prefix", output.path, output.path_prefix)
+
+
+def _url(field: str, url: str) -> None:
+    """Only brackets and odd letters can be wrong. What a scheme means, and a path without one, is found out by the storage."""
+    if "://" in url and ("[" in url or "]" in url or not url.isascii()):
+        try:
+            urlsplit(url)
+        except ValueError as error:
+            raise errors.BadRequest(field, quoted(url), "a URL whose host can be read (RFC 3986) is expected") from error
 
 
 def _prefix(field: str, path: str, prefix: str | None) -> None:

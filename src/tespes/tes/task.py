@@ -96,6 +96,11 @@ class Output(_Part):
     path_prefix: str | None = None
     type: FileType = FileType.FILE
 
+    @property
+    def is_pattern(self) -> bool:
+        """Whether the path has wildcards; with `[` alone and no prefix it is a name: Nextflow sends such (`sample[12].txt`)."""
+        return "*" in self.path or "?" in self.path or ("[" in self.path and bool(self.path_prefix))
+
 
 class Executor(_Part):
     """One command in one container (tesExecutor)."""
