@@ -353,7 +353,23 @@ def tespes(
         server = request.getfixturevalue("mongodb")
         variables["TESPES_STORE__MONGODB_URI"] = server.uri
         variables["TESPES_STORE__MONGODB_DATABASE"] = f"test_{os.urandom(6).hex()}"
-    settings = f"""
+    running = Tespes(tmp_path / "tespes", variables, usual_settings(ftp))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def alone(tmp_path: Path, rabbitmq: PrivateRabbitMQ) -> Iterator[Tespes]:
+    """TESPES with no Pulsar."""
+    running = Tespes(tmp_path / "alone", {"TESPES_RABBITMQ__URL": rabbitmq.url})
+    running.start()
+    yield running
+    running.stop()
+
+
+def usual_settings(ftp: LocalFTP) -> str:
+    """A settings file: the real Pulsar, the sandbox with the node's network, and the FTP server's password."""
+    return f"""
 [default.pulsars.real]
 slots = 8
 runtime = {{kind = "sandbox", network = "host"}}
@@ -361,6 +377,3 @@ runtime = {{kind = "sandbox", network = "host"}}
 user = "{ftp.user}"
 password = "{ftp.password}"
 """
-    running = Tespes(tmp_path / "tespes", variables, settings)
-    yield running
-    running.stop()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from servers import Tespes
+from servers import Tespes, usual_settings
 from tespes.local.ftp import LocalFTP
 from tespes.local.pulsar import LocalPulsar
 from tespes.local.rabbitmq import PrivateRabbitMQ
@@ -20,15 +20,7 @@ def server(
 ) -> Iterator[Tespes]:
     """TESPES, running, its log in SQLite; a module's SETTINGS are variables of its environment."""
     variables = {"TESPES_RABBITMQ__URL": rabbitmq.url, **getattr(request.module, "SETTINGS", {})}
-    settings = f"""
-[default.pulsars.real]
-slots = 8
-runtime = {{kind = "sandbox", network = "host"}}
-[default.storage.ftp."127.0.0.1"]
-user = "{ftp.user}"
-password = "{ftp.password}"
-"""
-    running = Tespes(tmp_path_factory.mktemp("clients"), variables, settings)
+    running = Tespes(tmp_path_factory.mktemp("clients"), variables, usual_settings(ftp))
     running.start()
     yield running
     running.stop()

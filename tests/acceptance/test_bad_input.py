@@ -107,15 +107,6 @@ def test_a_second_process_on_one_state_directory_is_refused(tmp_path: Path, rabb
         first.stop()
 
 
-@pytest.fixture
-def alone(tmp_path: Path, rabbitmq: PrivateRabbitMQ) -> Iterator[Tespes]:
-    """TESPES with no Pulsar."""
-    running = Tespes(tmp_path / "alone", {"TESPES_RABBITMQ__URL": rabbitmq.url})
-    running.start()
-    yield running
-    running.stop()
-
-
 def test_without_a_pulsar_tasks_wait_and_say_why(alone: Tespes) -> None:
     """With no Pulsar configured `serve` says so, and tasks wait in QUEUED with that reason; a cancel ends them."""
     assert "no Pulsar is configured" in alone.log_file.read_text()

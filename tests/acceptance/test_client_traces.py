@@ -16,6 +16,8 @@ from tespes.local.ftp import LocalFTP
 
 pytestmark = pytest.mark.servers
 
+WORK = "/work"  # where Nextflow works in a container
+
 
 @pytest.fixture
 def place(ftp: LocalFTP) -> str:
@@ -47,7 +49,7 @@ def nextflow_task(place: str, name: str) -> dict[str, Any]:
         "executors": [
             {
                 "image": "debian:stable",
-                "command": ["bash", "-o", "pipefail", "-c", "bash /work/.command.run 2>&1 | tee /work/.command.log"],
+                "command": ["bash", "-o", "pipefail", "-c", f"bash {WORK}/.command.run 2>&1 | tee {WORK}/.command.log"],
                 "workdir": "/work",
             }
         ],
@@ -64,7 +66,7 @@ def test_trace_of_nextflow(server: Tespes, ftp: LocalFTP, place: str, script: st
     directory.mkdir()
     (directory / ".command.sh").write_text("echo hello > 'declared[12].txt'; echo out; echo err >&2\n")
     wrapper = (
-        f"bash /work/.command.sh > .command.out 2> .command.err; echo said; ({script}); echo -n $? > .exitcode; {script}\n"
+        f"bash {WORK}/.command.sh > .command.out 2> .command.err; echo said; ({script}); echo -n $? > .exitcode; {script}\n"
     )
     (directory / ".command.run").write_text(wrapper)
     task_id = server.submit(nextflow_task(place, directory.name))

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import pytest
 
 from servers import Tespes, until
 from tespes.api.operations import EXAMPLE
-from tespes.local.rabbitmq import PrivateRabbitMQ
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -90,15 +89,6 @@ async def browser(directory: Path) -> AsyncIterator[Page]:
     finally:
         process.terminate()
         await process.wait()
-
-
-@pytest.fixture
-def alone(tmp_path: Path, rabbitmq: PrivateRabbitMQ) -> Iterator[Tespes]:
-    """TESPES with no Pulsar."""
-    running = Tespes(tmp_path / "alone", {"TESPES_RABBITMQ__URL": rabbitmq.url})
-    running.start()
-    yield running
-    running.stop()
 
 
 async def test_the_readmes_task_is_run_from_the_page(alone: Tespes, tmp_path: Path) -> None:

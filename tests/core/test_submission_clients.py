@@ -7,7 +7,7 @@ from submissions import echoed, executor, read, source, target, task
 from tespes.pulsar import Habits
 from tespes.pulsar.plan import plan
 
-WORK, ROOT = "ftp://h/work/3f/a1", "/cromwell-executions/wf/1/call-join"
+HERE, WORK, ROOT = "/work", "ftp://h/work/3f/a1", "/cromwell-executions/wf/1/call-join"
 
 
 def nextflow_output(path: str, prefix: str | None = None) -> dict[str, Any]:
@@ -34,7 +34,7 @@ NEXTFLOW: dict[str, Any] = {
         nextflow_output("/scratch"),
     ],
     "executors": [
-        {"image": "debian", "command": ["bash", "-o", "pipefail", "-c", "bash /work/.command.run"], "workdir": "/work"}
+        {"image": "debian", "command": ["bash", "-o", "pipefail", "-c", f"bash {HERE}/.command.run"], "workdir": "/work"}
     ],
     "resources": {"cpu_cores": 2, "ram_gb": 0.5, "disk_gb": 1.0},
     "volumes": ["/scratch"],

@@ -11,13 +11,12 @@ import os
 import platform
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-import runner_at_work
 from runner_at_work import TOKEN, Tespes, file, plan, shell
 
 from tespes.runner import seccomp
@@ -32,18 +31,6 @@ def allowed(result):  # a system call got past the filter, whatever the kernel t
 def ends(worked):
     sys.exit(0 if worked else 1)
 """
-
-
-@pytest.fixture
-async def tespes() -> AsyncIterator[Tespes]:
-    async with runner_at_work.tespes_at_work() as server:
-        yield server
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    with runner_at_work.starting(tmp_path, runner_at_work.bundled(tmp_path)) as starter:
-        yield starter
 
 
 def works(attack: str) -> bool:

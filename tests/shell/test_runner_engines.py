@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-import runner_at_work
 from engines_at_work import Engine, planned
 from runner_at_work import Tespes, file, moved, shell
 
 pytestmark = pytest.mark.docker
 Start = Callable[..., Any]
-
-
-@pytest.fixture
-async def tespes() -> AsyncIterator[Tespes]:
-    async with runner_at_work.tespes_at_work() as server:
-        yield server
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    with runner_at_work.starting(tmp_path, runner_at_work.bundled(tmp_path)) as starter:
-        yield starter
 
 
 async def test_a_task_runs_in_containers(engine: Engine, tespes: Tespes, start: Start) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import runner_at_work
 from runner_at_work import Tespes, plan
 
 from podman_engine import PodmanEngine
@@ -16,18 +14,6 @@ from tespes.runner import podman
 
 pytestmark = pytest.mark.docker
 Start = Callable[..., Any]
-
-
-@pytest.fixture
-async def tespes() -> AsyncIterator[Tespes]:
-    async with runner_at_work.tespes_at_work() as server:
-        yield server
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    with runner_at_work.starting(tmp_path, runner_at_work.bundled(tmp_path)) as starter:
-        yield starter
 
 
 async def test_a_podman_that_cannot_work_is_a_reason(podman_engine: PodmanEngine, tespes: Tespes, start: Start) -> None:

@@ -6,7 +6,7 @@ import ast
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,18 +18,6 @@ from runner_at_work import TOKEN, Tespes, file, moved, plan, problem, shell, unt
 from tespes.runner import result
 
 Start = Callable[..., Any]
-
-
-@pytest.fixture
-async def tespes() -> AsyncIterator[Tespes]:
-    async with runner_at_work.tespes_at_work() as server:
-        yield server
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    with runner_at_work.starting(tmp_path, runner_at_work.bundled(tmp_path)) as starter:
-        yield starter
 
 
 async def test_a_task_is_claimed_run_and_reported(tespes: Tespes, start: Start) -> None:

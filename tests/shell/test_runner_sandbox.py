@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,6 @@ import runner_at_work
 from runner_at_work import TOKEN, Tespes, file, moved, plan, shell, until
 
 Start = Callable[..., Any]
-
-
-@pytest.fixture
-async def tespes() -> AsyncIterator[Tespes]:
-    async with runner_at_work.tespes_at_work() as server:
-        yield server
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    with runner_at_work.starting(tmp_path, runner_at_work.bundled(tmp_path)) as starter:
-        yield starter
 
 
 def running(mark: str) -> list[psutil.Process]:

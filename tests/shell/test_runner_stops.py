@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,6 @@ from runner_at_work import Tespes, problem, until
 
 pytestmark = pytest.mark.docker
 Start = Callable[..., Any]
-
-
-@pytest.fixture
-async def tespes() -> AsyncIterator[Tespes]:
-    async with runner_at_work.tespes_at_work() as server:
-        yield server
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    with runner_at_work.starting(tmp_path, runner_at_work.bundled(tmp_path)) as starter:
-        yield starter
 
 
 async def test_a_stopped_attempt_leaves_no_container(engine: Engine, tespes: Tespes, start: Start) -> None:
