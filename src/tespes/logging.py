@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -38,3 +39,9 @@ def configure(style: str, level: str) -> None:
     logging.basicConfig(level=max(_LEVELS[level], logging.WARNING), stream=sys.stderr)
     for chatty in ("aiormq", "aio_pika"):  # what they tell of a lost connection, our own line says once
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
+    logging.getLogger("aiohttp.server").addFilter(_is_ours)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Bytes that are no HTTP are the client's affair: it gets a 400, and cannot fill the log with tracebacks."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
