@@ -97,7 +97,7 @@ async def logs(reader: TaskReader, live: Live, task_id: str) -> dict[str, Any]:
     last = attempts[-1]
     answer["attempt"] = int(last["metadata"]["attempt"])
     answer["executors"] = [{"executor": index, "running": False, **each} for index, each in enumerate(last["logs"])]
-    if task["state"] == tes.State.RUNNING and len(last["logs"]) < len(task["executors"]):
+    if len(last["logs"]) < len(task["executors"]) and await reader.is_running(task_id):
         seen = await live.look(task_id, answer["attempt"])
         if seen is not None and seen[0].executor == len(last["logs"]):
             tails, at = seen

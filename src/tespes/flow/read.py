@@ -34,10 +34,11 @@ class TaskReader:
 
         :raises errors.NotFound: there is no such task
         """
-        fold = await self._folds.load(task_id)
-        if fold is None:
-            raise errors.NotFound(f"there is no task {task_id}")
-        return await self._shown(fold.value, view)
+        return await self._shown(await self._document(task_id), view)
+
+    async def is_running(self, task_id: str) -> bool:
+        """Whether an executor of it runs, whatever state the settings let clients see; raises as `get` does."""
+        return (await self._document(task_id))["state"] == tes.State.RUNNING
 
     async def page(
         self, view: tes.View, filters: Filters, *, before: int | None, limit: int
@@ -55,6 +56,12 @@ class TaskReader:
         found = await self._documents.page(TASK_VIEW, where, before=before, limit=limit + 1, whole=False)
         more = found[limit - 1]["position"] if len(found) > limit else None
         return [self.showing.show(each, view) for each in found[:limit]], more
+
+    async def _document(self, task_id: str) -> TaskView:
+        fold = await self._folds.load(task_id)
+        if fold is None:
+            raise errors.NotFound(f"there is no task {task_id}")
+        return fold.value
 
     async def _whole_page(
         self, view: tes.View, where: Sequence[Condition], before: int | None, limit: int
