@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import sys
+import uuid
 import zipfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -123,7 +124,8 @@ def starting(directory: Path, bundle: Path) -> Iterator[Callable[..., Any]]:
     """A function that starts a runner on an order; whatever still runs at the end is killed."""
     jobs: list[Job] = []
 
-    async def start(url: str, job_id: str = "t1-1", **changes: Any) -> Job:
+    async def start(url: str, job_id: str | None = None, **changes: Any) -> Job:
+        job_id = job_id or f"{uuid.uuid4().hex}-1"  # as always: the reaper of one job must not meet another's container
         working = directory / f"job{len(jobs)}" / "working"
         working.mkdir(parents=True)
         order = {"job_id": job_id, "callback_url": url, "token": TOKEN, "claim_timeout_s": 5, "report_patience_s": 5}

@@ -147,7 +147,7 @@ async def test_too_much_memory_is_said(engine: Engine, tespes: Tespes, start: St
     """The exit code alone could be anybody's kill. Where cgroups do not tell podman, the note says perhaps."""
     tespes.plan = planned(engine, {"command": ["dd", "if=/dev/zero", "of=/dev/null", "bs=200M"]}, resources={"ram_gb": 0.05})
     line = await (await start(tespes.url)).ended()
-    assert [ended["exit_code"] for ended in line["executors"]] == [137], line
+    assert [ended["exit_code"] for ended in line["executors"]] == [137], line["reason"]
     assert line["outcome"] == "executor_failed"
     certain = "executor 0: was ended for using more than its ram_gb of 0.05"
     perhaps = "executor 0: was killed, perhaps for using more than its ram_gb of 0.05"

@@ -50,7 +50,7 @@ async def test_a_task_is_claimed_run_and_reported(tespes: Tespes, start: Start) 
 async def test_the_result_has_the_shape_that_was_agreed(tespes: Tespes, start: Start) -> None:
     """Field by field; times are UTC with milliseconds."""
     tespes.plan = plan({"command": ["true"]})
-    line = await (await start(tespes.url)).ended()
+    line = await (await start(tespes.url, job_id="t1-1")).ended()
     (ended,) = line.pop("executors")
     run_id = line.pop("run_id")
     assert len(run_id) == 32
