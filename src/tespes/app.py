@@ -252,6 +252,6 @@ def _storages(settings: Settings) -> tuple[str, ...]:
 
 def _described(sites: dict[str, pulsar.Site]) -> str:
     if not sites:
-        return "Pulsar: no Pulsar is configured, so tasks will wait: name one under [pulsars] in the settings"
+        return "Pulsar: no Pulsar is configured, so tasks will wait: name one under [default.pulsars] in the settings"
     named = (f"{name} ({site.slots} places, {site.runtime_kind})" for name, site in sites.items())
     return f"Pulsar: {', '.join(named)}"

@@ -26,6 +26,7 @@ from tespes.store.lock import lock
 
 CONTENT = b"Hello World!"
 EXPECTED = "ed076287532e86365e841e92bfc50d8c"
+_FTP_PORT = 25_127  # the one in the example that /docs shows
 _WITHIN_S = 60.0
 
 
@@ -83,7 +84,7 @@ async def _start(plan: Plan, stack: AsyncExitStack) -> tuple[LocalFTP, app.Servi
         local = LocalPulsar(state / "pulsar", program=plan.pulsar_main, broker_url=broker, path=path)
         await stack.enter_async_context(local)
     with _Progress("FTP server", state / "ftp"):
-        ftp = await stack.enter_async_context(LocalFTP(state / "ftp"))
+        ftp = await stack.enter_async_context(LocalFTP(state / "ftp", port=_FTP_PORT if is_free(_FTP_PORT) else 0))
     over = await _settings(plan, stack, broker, ftp)
     with _Progress("TESPES", state):
         service = await stack.enter_async_context(app.service(settings.load(None, over)))

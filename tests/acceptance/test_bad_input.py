@@ -114,7 +114,9 @@ def test_without_a_pulsar_tasks_wait_and_say_why(alone: Tespes) -> None:
     until(lambda: "logs" in alone.task(task_id))
     found = alone.task(task_id)
     assert found["state"] == "QUEUED"
-    assert found["logs"][0]["system_logs"] == ["waiting: no Pulsar is configured: name one under [pulsars] in the settings"]
+    assert found["logs"][0]["system_logs"] == [
+        "waiting: no Pulsar is configured: name one under [default.pulsars] in the settings"
+    ]
     alone.post(f"/v1/tasks/{task_id}:cancel")
     assert alone.state(task_id) == "CANCELED"
 

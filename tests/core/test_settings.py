@@ -121,3 +121,11 @@ def test_service_info_says_what_was_set(file: Path) -> None:
     info = service_info(settings.service(settings.load(file, {})), (), ())
     assert info["createdAt"] == "2026-01-01T00:00:00Z"
     assert not {"contactUrl", "documentationUrl", "updatedAt", "environment"} & set(info)
+
+
+def test_a_setting_outside_of_every_environment_is_named(tmp_path: Path) -> None:
+    """Dynaconf would take its section for one more environment, and nobody would read it."""
+    file = tmp_path / "settings.toml"
+    file.write_text('[pulsars.a]\nruntime = {kind = "docker"}\n')
+    with pytest.raises(errors.SetupError, match=r"the setting pulsars .* write \[default.pulsars\]"):
+        settings.load(file, {})

@@ -251,7 +251,7 @@ class Dispatch:
     def _reason(self) -> str:
         links = self._means.links
         if not links:
-            return "no Pulsar is configured: name one under [pulsars] in the settings"
+            return "no Pulsar is configured: name one under [default.pulsars] in the settings"
         if not any(link.up.is_set() for link in links.values()):
             return f"RabbitMQ does not answer for {', '.join(links)}"
         return f"all places are taken at {', '.join(links)}"

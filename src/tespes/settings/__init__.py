@@ -65,15 +65,17 @@ def _merge(files: list[Path]) -> dynaconf.Dynaconf:
 
 
 def _check_environment(main: Path) -> None:
-    """A name that is asked for and has no section is a mistake, most likely a misspelt one."""
+    """A name that is asked for and has no section is a mistake, most likely a misspelt one; so is a setting in none."""
     chosen = os.environ.get(SWITCHER)
-    if not chosen or not main.is_file():
+    if not main.is_file():
         return
     try:
         sections = tomllib.loads(main.read_text())
     except (OSError, ValueError) as error:
         raise errors.SetupError(f"the settings in {main} cannot be read: {error}") from error
-    if chosen.lower() not in {name.lower() for name in sections}:
+    if misplaced := sorted(Settings.model_fields.keys() & {name.lower() for name in sections}):
+        raise errors.SetupError(f"the setting {misplaced[0]} ({main}) is in no environment: write [default.{misplaced[0]}]")
+    if chosen and chosen.lower() not in {name.lower() for name in sections}:
         known = ", ".join(sections) or "no section at all"
         raise errors.SetupError(f"{SWITCHER} names {chosen}, which {main} has no section for; it has {known}")
 

@@ -138,13 +138,18 @@ def _result(state: State, result: Result) -> Decision:
         case Claimed() if _same_run(state, result.attempt, result.run_id):
             return (*_missing(state, result), _close(result), *_settle(state, result))
         case Canceling() if _same_run(state.claimed, result.attempt, result.run_id):
-            return (*_missing(state.claimed, result), _close(result), events.TaskCanceled())
+            return (*_missing(state.claimed, result), _close(_as_canceled(result)), events.TaskCanceled())
         case Scheduled() | Received() if result.attempt == state.attempt.number:
             return _ended_unclaimed(state, result)
         case Ended():
             return _late(state, result.attempt, result.outcome.value)
         case _:
             return ()
+
+
+def _as_canceled(result: Result) -> Result:
+    """The runner was told to stop, not why."""
+    return replace(result, reason="stopped, since the task was canceled") if result.outcome is Outcome.KILLED else result
 
 
 def _missing(claimed: Claimed, result: Result) -> Decision:
