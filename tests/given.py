@@ -5,9 +5,8 @@ time, and must then lead to nothing: asking twice is safe.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Self
 
 from tespes import errors, events, task, tes
 from tespes.events import Outcome
@@ -69,10 +68,6 @@ class History:
     def state(self) -> task.State | None:
         """The situation."""
         return state_after(*self.happened)
-
-    def and_then(self, *more: events.Event) -> Self:
-        """The history goes on."""
-        return replace(self, happened=(*self.happened, *more))
 
     def when(self, command: task.Command) -> Answer:
         """Give an order."""
