@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ENGINES := dockerd=docker.io iptables=iptables podman=podman runc=runc docker-registry=docker-registry busybox=busybox-static
+STORAGES := vsftpd=vsftpd nginx=nginx-light
 
 .PHONY: help demo test test-full check bench contracts lock clean
 
@@ -24,11 +25,11 @@ demo: .venv/ready .venv-pulsar/ready
 	@$(BIN)/tespes demo $(if $(ONCE),--once) $(if $(filter mongodb,$(STORE)),--mongodb $(BIN)/secantusd-py) $(if $(PORT),--port $(PORT))
 
 test: .venv/ready .venv-pulsar/ready
-	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap $(ENGINES)
+	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap $(ENGINES) $(STORAGES)
 	$(BIN)/python -m pytest -q -m "not slow"
 
 test-full: .venv/ready .venv-pulsar/ready .venv-snakemake/ready
-	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap $(ENGINES) chromium=chromium
+	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap $(ENGINES) $(STORAGES) chromium=chromium
 	$(BIN)/python -m pytest -q
 
 check: .venv/ready

@@ -10,7 +10,8 @@
     │   └── IdempotencyConflict        the same commit id with other data
     ├── TransferError              storage's fault: the file does not come or go
     │   ├── TransferRefused            asking again does not help (no such file, no such login)
-    │   └── TransferInterrupted        asking again may help (connection lost, server busy)
+    │   ├── TransferInterrupted        asking again may help (connection lost, server busy)
+    │   └── TransferPostponed          nothing is wrong: as many files move as are allowed at a time
     ├── Unavailable                the surroundings' fault: try again later
     │   ├── StoreUnavailable           the database does not answer or its disk is full
     │   └── BrokerUnavailable          RabbitMQ does not answer or did not confirm
@@ -100,6 +101,10 @@ class TransferRefused(TransferError):
 
 class TransferInterrupted(TransferError):
     """The transfer broke; repeating the request may help."""
+
+
+class TransferPostponed(TransferError):
+    """The storage has as many connections of TESPES as it may have: asking again later helps, however often."""
 
 
 class Unavailable(TespesError):

@@ -59,7 +59,8 @@ def test_variables_lie_over_files_and_options_over_variables(file: Path, monkeyp
 def test_secrets_beside_the_file_are_read(file: Path) -> None:
     """`.secrets.toml`; a password of digits is a password."""
     file.with_name(".secrets.toml").write_text('[default.storage.ftp."ftp.example.org:2121"]\npassword = 12345678\n')
-    login = settings.storage_options(settings.load(file, {})).ftp_logins["ftp.example.org:2121"]
+    login = settings.storage_options(settings.load(file, {})).ftp["ftp.example.org:2121"].login
+    assert login is not None
     assert (login.user, login.password) == ("tespes", "12345678")
 
 
@@ -129,3 +130,79 @@ def test_a_setting_outside_of_every_environment_is_named(tmp_path: Path) -> None
     file.write_text('[pulsars.a]\nruntime = {kind = "docker"}\n')
     with pytest.raises(errors.SetupError, match=r"the setting pulsars .* write \[default.pulsars\]"):
         settings.load(file, {})
+
+
+STORAGES = """
+[default.storage]
+silence_s = 5
+part_bytes = 8388608
+[default.storage.ftp."ftp.example.org"]
+tls = "explicit"
+owners = [{owner = "Alice", user = "a", password = "of alice"}]
+[default.storage.http."files.example.org:8443"]
+token = "a token"
+[default.storage.s3.buckets."results-*"]
+endpoint = "https://s3.example.org"
+region = "eu-1"
+style = "virtual"
+access_key = "AK"
+secret_key = "SK"
+owners = [{owner = "Alice", access_key = "AK2", secret_key = "SK2", session_token = "ST"}]
+[default.storage.s3.hosts."store.example.org:9000"]
+endpoint = "http://store.example.org:9000"
+[default.storage.file]
+read = "/srv/references, /srv/data"
+write = ["/srv/results"]
+[default.outputs]
+missing = "fail"
+"""
+
+
+def test_storages_are_told_who_tespes_is(tmp_path: Path) -> None:
+    """By host, bucket and owner; each kind in its own terms."""
+    path = tmp_path / "settings.toml"
+    path.write_text(STORAGES)
+    loaded = settings.load(path, {})
+    options = settings.storage_options(loaded)
+    server = options.ftp["ftp.example.org"]
+    assert (server.login, server.tls, server.owners["Alice"].password) == (None, "explicit", "of alice")
+    access = options.http["files.example.org:8443"].access
+    assert access is not None
+    assert (access.user, access.token, options.http["files.example.org:8443"].through) == (None, "a token", False)
+    bucket = options.s3_buckets["results-*"]
+    assert (bucket.endpoint, bucket.region, bucket.style) == ("https://s3.example.org", "eu-1", "virtual")
+    assert bucket.key is not None
+    assert (bucket.key.access_key, bucket.key.secret_key) == ("AK", "SK")
+    assert (bucket.owners["Alice"].access_key, bucket.owners["Alice"].session_token) == ("AK2", "ST")
+    assert options.s3_hosts["store.example.org:9000"].key is None
+    assert options.file.read == (Path("/srv/references"), Path("/srv/data"))
+    assert options.file.write == (Path("/srv/results"),)
+    assert (options.manners.silence_s, options.manners.part_bytes) == (5, 8388608)
+    assert settings.habits(loaded).missing == "fail"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "said"),
+    [
+        ('[default.storage.ftp."h"]\nuser = "u"', "storage.ftp.h", "user and password, or none of them, are expected"),
+        ('[default.storage.http."h"]\nuser = "u"\npassword = "hunter2"\ntoken = "hunter2"', "storage.http.h", "not both"),
+        ('[default.storage.s3.buckets."b"]\naccess_key = "hunter2"', "storage.s3.buckets.b", "access_key and secret_key"),
+        (
+            '[default.storage.s3.buckets."b"]\nendpoint = "s3.example.org"',
+            "storage.s3.buckets.b.endpoint",
+            "an http or https address",
+        ),
+        ('[default.storage.file]\nread = "data"', "storage.file.read.0", "an absolute path is expected"),
+        ('[default.storage]\nca_file = "/nowhere.pem"', "storage.ca_file", "does not point to a file"),
+        ('[default.outputs]\nmissing = "ignore"', "outputs.missing", "'note' or 'fail'"),
+    ],
+)
+def test_wrong_settings_of_storages_are_named(text: str, key: str, said: str, tmp_path: Path) -> None:
+    """The key, the file, what was expected; no secret."""
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    with pytest.raises(errors.SetupError) as refused:
+        settings.load(path, {})
+    assert key in str(refused.value)
+    assert said in str(refused.value)
+    assert "hunter2" not in str(refused.value)

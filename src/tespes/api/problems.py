@@ -25,6 +25,7 @@ _STATUS: tuple[tuple[type[errors.TespesError], int, str], ...] = (
     (errors.AttemptGone, 410, "This attempt is over"),
     (errors.TransferRefused, 422, "The storage refused the file"),
     (errors.TransferInterrupted, 502, "The transfer broke"),
+    (errors.TransferPostponed, 429, "Too many transfers at a time"),
     (errors.Unavailable, 503, "Something TESPES needs is away"),
 )
 
@@ -123,7 +124,7 @@ def from_error(error: errors.TespesError) -> web.Response:
     """The answer to one of our errors."""
     for kind, status, title in _STATUS:
         if isinstance(error, kind):
-            retryable = isinstance(error, errors.TransferInterrupted | errors.Unavailable)
+            retryable = isinstance(error, errors.TransferInterrupted | errors.TransferPostponed | errors.Unavailable)
             more = {"field": error.field, "found": error.found} if isinstance(error, errors.BadRequest) else {}
             return problem(status, title, str(error), retryable=retryable, **more)
     _log.error("an error without a status code", error=str(error))

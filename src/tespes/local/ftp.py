@@ -1,6 +1,7 @@
 """A small FTP server on loopback, in the calling process, for the demo and the tests."""
 
 import secrets
+import ssl
 from pathlib import Path
 from typing import Final, Self
 from urllib.parse import quote
@@ -23,19 +24,30 @@ class LocalFTP:
     :param user: login name
     :param password: None chooses one at random
     :param port: 0 takes a free one
+    :param tls: speaks nothing but TLS, from the first byte on (implicit)
     """
 
-    def __init__(self, directory: Path, *, user: str = "tespes", password: str | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        user: str = "tespes",
+        password: str | None = None,
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.directory = directory.absolute()
         self.user = user
         self.password = password or secrets.token_hex(8)
         self._port = port
+        self._tls = tls
         self._server: aioftp.Server | None = None
 
     @property
     def url(self) -> str:
         """`ftp://user:password@127.0.0.1:port`, without a path; it holds the password, so never log it."""
-        return f"ftp://{quote(self.user, safe='')}:{quote(self.password, safe='')}@{LOOPBACK}:{self._port}"
+        scheme = "ftps" if self._tls else "ftp"
+        return f"{scheme}://{quote(self.user, safe='')}:{quote(self.password, safe='')}@{LOOPBACK}:{self._port}"
 
     async def start(self) -> Self:
         """Listen; after a `stop`, on the same port again.
@@ -47,6 +59,7 @@ class LocalFTP:
             [aioftp.User(self.user, self.password, base_path=self.directory)],
             path_io_factory=aioftp.AsyncPathIO,
             idle_timeout=_IDLE_S,
+            ssl=self._tls,
         )
         try:
             await server.start(LOOPBACK, self._port)

@@ -24,7 +24,9 @@ PREFIX = "TESPES"
 SWITCHER = "TESPES_ENV"
 ENVIRONMENT = "development"
 _SWITCH = "env"
-_SECRET = frozenset({"password", "url", "broker_url", "mongodb_uri", "key"})
+_SECRET = frozenset(
+    {"password", "url", "broker_url", "mongodb_uri", "key", "token", "access_key", "secret_key", "session_token"}
+)
 
 
 def load(path: Path | None, overrides: Mapping[str, Any]) -> Settings:

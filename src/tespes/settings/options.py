@@ -3,8 +3,8 @@
 from urllib.parse import urlsplit
 
 from tespes import __version__, errors, pulsar, storage, store, tes
+from tespes.settings import storages
 from tespes.settings.sections import Pulsar, Settings
-from tespes.storage import ftp
 from tespes.task import Patience
 from tespes.tes.service import Service
 
@@ -19,8 +19,7 @@ def store_options(settings: Settings) -> store.Options:
 
 def storage_options(settings: Settings) -> storage.Options:
     """What the storages need."""
-    logins = {host: ftp.Login(login.user, login.password.get_secret_value()) for host, login in settings.storage.ftp.items()}
-    return storage.Options(logins, settings.storage.silence_s)
+    return storages.options(settings.storage)
 
 
 def patience(settings: Settings) -> Patience:
@@ -30,8 +29,16 @@ def patience(settings: Settings) -> Patience:
 
 def habits(settings: Settings) -> pulsar.Habits:
     """How runners work."""
-    runner = settings.runner
-    return pulsar.Habits(runner.tail_bytes, runner.heartbeat_s, runner.report_patience_s)
+    runner, files = settings.runner, settings.storage
+    return pulsar.Habits(
+        tail_bytes=runner.tail_bytes,
+        heartbeat_s=runner.heartbeat_s,
+        report_patience_s=runner.report_patience_s,
+        at_once=files.at_once,
+        silence_s=files.silence_s,
+        most_files=files.most_files,
+        missing=settings.outputs.missing,
+    )
 
 
 def showing(settings: Settings) -> tes.Showing:

@@ -1,49 +1,18 @@
 """Everything that can be set, with its default: one model for each section of the settings."""
 
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AwareDatetime, BeforeValidator, Field
 
-Secret = Annotated[SecretStr, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)]
-Seconds = Annotated[float, Field(gt=0)]
+from tespes.settings.storages import Outputs, Storage
+from tespes.settings.values import Address, Contact, Origins, Seconds, Secret, Section, UserAndGroup, listed
+
 Role = Literal["api", "dispatch", "listen", "project"]
 ROLES: tuple[Role, ...] = ("api", "dispatch", "listen", "project")
 
 
-def _listed(value: Any) -> Any:
-    return tuple(each.strip() for each in value.split(",") if each.strip()) if isinstance(value, str) else value
-
-
-def _origin(value: str) -> str:
-    if not re.fullmatch(r"\*|https?://[^/\s?#@]+", value, re.IGNORECASE):
-        raise ValueError("an origin such as https://portal.example.org, without a path, is expected, or *")
-    return value.lower()
-
-
-def _address(value: str) -> str:
-    if not re.fullmatch(r"https?://[^/\s][!-~]*", value, re.IGNORECASE):
-        raise ValueError("an http or https address is expected")
-    return value
-
-
-def _contact(value: str) -> str:
-    if not re.fullmatch(r"mailto:[!-~]+@[!-~]+|https?://[^/\s][!-~]*", value, re.IGNORECASE):
-        raise ValueError("an http or https address is expected, or one such as mailto:tes@example.org")
-    return value
-
-
-Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_listed)]
-Address = Annotated[str, AfterValidator(_address)]
-UserAndGroup = Annotated[str, Field(pattern=r"^[0-9]{1,10}:[0-9]{1,10}$")]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Http(_Section):
+class Http(Section):
     """Where TESPES listens, and how it answers. `public_url`: how clients see it, if that differs.
 
     `cors_origins`: whose pages may call it, see `api.cors`. The two last: see `tes.Showing`.
@@ -59,27 +28,27 @@ class Http(_Section):
     minimal_includes_executors: bool = False
 
 
-class StoreSection(_Section):
+class StoreSection(Section):
     """Without `mongodb_uri`, the store is SQLite in the state directory."""
 
     mongodb_uri: Secret | None = None
     mongodb_database: str = "tespes"
 
 
-class RabbitMQ(_Section):
+class RabbitMQ(Section):
     """Without `url`: the RabbitMQ at 127.0.0.1:5672 if one is there, else a private one that TESPES starts."""
 
     url: Secret | None = None
 
 
-class Log(_Section):
+class Log(Section):
     """TESPES's own log lines, on standard error."""
 
     format: Literal["console", "json"] = "console"
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Sandbox(_Section):
+class Sandbox(Section):
     """Executors in bubblewrap; images are not used. `network`: `none`, or `host` for the node's own."""
 
     kind: Literal["sandbox"]
@@ -87,7 +56,7 @@ class Sandbox(_Section):
     network: Literal["none", "host"] = "none"
 
 
-class _Engine(_Section):
+class _Engine(Section):
     """What runs images. `arguments`: for the program itself; `run_arguments`: for its command that runs a container."""
 
     arguments: tuple[str, ...] = ()
@@ -125,7 +94,7 @@ class Apptainer(_Engine):
     limits: bool = False
 
 
-class Pulsar(_Section):
+class Pulsar(Section):
     """A Pulsar. `broker_url`: of the RabbitMQ it listens to, if that is not `rabbitmq.url`."""
 
     broker_url: Secret | None = None
@@ -136,21 +105,7 @@ class Pulsar(_Section):
     callback_url: str | None = None
 
 
-class FtpLogin(_Section):
-    """Who TESPES is on an FTP server."""
-
-    user: str
-    password: Secret
-
-
-class Storage(_Section):
-    """`ftp`: a login for each `host` or `host:port`."""
-
-    ftp: dict[str, FtpLogin] = Field(default_factory=dict)
-    silence_s: Seconds = 30.0
-
-
-class Runner(_Section):
+class Runner(Section):
     """How runners on the nodes behave. `key`: what attempts' tokens are derived from; the same in all processes."""
 
     key: Annotated[Secret, Field(min_length=32)] | None = None
@@ -161,7 +116,7 @@ class Runner(_Section):
     tail_bytes: Annotated[int, Field(ge=0, le=2**17)] = 10_240
 
 
-class Waiting(_Section):
+class Waiting(Section):
     """How long is waited for a Pulsar, see `Patience`."""
 
     ask_after_s: Seconds = 60.0
@@ -172,7 +127,7 @@ class Waiting(_Section):
     silence_s: Seconds = 120.0
 
 
-class ServiceSection(_Section):
+class ServiceSection(Section):
     """What service info says. `contact_url`: a page, or a mailto: address."""
 
     id: str = "org.example.tespes"
@@ -180,29 +135,25 @@ class ServiceSection(_Section):
     description: str = "GA4GH Task Execution Service with an event log, run by Galaxy Pulsar"
     organization_name: str = "not configured"
     organization_url: Address = "https://example.org"
-    contact_url: Annotated[str, AfterValidator(_contact)] | None = None
+    contact_url: Contact | None = None
     documentation_url: Address | None = None
     created_at: AwareDatetime | None = None
     updated_at: AwareDatetime | None = None
     environment: str | None = None
 
 
-class Settings(_Section):
+class Settings(Section):
     """Everything that can be set."""
 
     state_dir: Path = Path.home() / ".local" / "state" / "tespes"
-    roles: tuple[Role, ...] = ROLES
+    roles: Annotated[tuple[Role, ...], BeforeValidator(listed)] = ROLES
     http: Http = Http()
     store: StoreSection = StoreSection()
     rabbitmq: RabbitMQ = RabbitMQ()
     log: Log = Log()
     pulsars: dict[str, Pulsar] = Field(default_factory=dict)
     storage: Storage = Storage()
+    outputs: Outputs = Outputs()
     runner: Runner = Runner()
     patience: Waiting = Waiting()
     service: ServiceSection = ServiceSection()
-
-    @field_validator("roles", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return tuple(value.split(",")) if isinstance(value, str) else value

@@ -1,63 +1,108 @@
-"""Where files come from and go to, by the scheme of their URL. Bytes are streamed, never held."""
+"""Where files come from and go to, by the scheme of their URL (see `promise`)."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from tespes import errors
-from tespes.storage import ftp
+from tespes.storage import ftp, http, local, s3, urls
+from tespes.storage.ftp import Server as FtpServer
+from tespes.storage.http import Server as HttpServer
+from tespes.storage.promise import At, Direct, Entry, Fetched, InParts, Kind, Manners, Resume
+from tespes.storage.urls import below, shown
 
-SCHEMES = ("ftp",)
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What TESPES knows of storages.
+    """What TESPES knows of storages: see each kind."""
 
-    :param ftp_logins: user and password for each `host` or `host:port`; a URL's own user goes before it
-    :param silence_s: how long a server may say nothing
-    """
-
-    ftp_logins: Mapping[str, ftp.Login] = field(default_factory=dict)
-    silence_s: float = 30.0
+    ftp: Mapping[str, FtpServer] = field(default_factory=dict)
+    http: Mapping[str, HttpServer] = field(default_factory=dict)
+    s3_buckets: Mapping[str, s3.Access] = field(default_factory=dict)
+    s3_hosts: Mapping[str, s3.Access] = field(default_factory=dict)
+    file: local.Roots = field(default_factory=local.Roots)
+    manners: Manners = field(default_factory=Manners)
 
 
 class Storage:
-    """All storages, with their credentials."""
+    """All storages, with their logins. For what the methods do and raise, see promise.Kind."""
 
     def __init__(self, options: Options) -> None:
-        self._options = options
+        manners = options.manners
+        ftp_servers = ftp.Ftp(options.ftp, manners)
+        web_servers = http.Http(options.http, manners)
+        self._s3 = s3.S3(options.s3_buckets, options.s3_hosts, manners)
+        files = local.Local(options.file, manners)
+        self._kinds: dict[str, Kind] = {
+            "ftp": ftp_servers,
+            "ftps": ftp_servers,
+            "http": web_servers,
+            "https": web_servers,
+            "s3": self._s3,
+            "file": files,
+        }
 
-    def fetch(self, url: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """The file's bytes, in pieces.
+    def usable(self) -> tuple[str, ...]:
+        """Beginnings of URLs that can be used, for service info."""
+        return tuple(dict.fromkeys(each for kind in self._kinds.values() for each in kind.usable()))
 
-        :raises errors.TransferRefused: the storage does not have it or does not give it
-        :raises errors.TransferInterrupted: trying again may help
-        """
-        return ftp.fetch(self._place(url), self._options.silence_s)
+    def goes_through(self, at: At) -> bool:
+        """Whether the bytes pass through TESPES; so does the refusal of a URL that nobody understands."""
+        kind = self._kinds.get(urls.scheme(at.url))
+        return kind is None or kind.goes_through(at)
 
-    async def store(self, url: str, pieces: AsyncIterator[bytes]) -> None:
-        """Put a file there, whole or not at all; raises as `fetch` does."""
-        await ftp.store(self._place(url), pieces, self._options.silence_s)
+    async def way_in(self, at: At) -> Direct:
+        """See promise.Kind.way_in."""
+        return await self._kind(at).way_in(at)
 
-    def _place(self, url: str) -> ftp.Place:
-        try:
-            scheme = urlsplit(url).scheme
-        except ValueError as error:
-            raise errors.TransferRefused(f"{shown(url)}: {error}") from error
-        if scheme not in SCHEMES:
+    async def way_out(self, at: At, size_bytes: int) -> Direct | InParts:
+        """See promise.Kind.way_out."""
+        return await self._kind(at).way_out(at, size_bytes)
+
+    def list(self, at: At) -> AsyncGenerator[Entry] | None:
+        """See promise.Kind.list."""
+        return self._kind(at).list(at)
+
+    def fetch(self, at: At, resume: Resume | None = None) -> AbstractAsyncContextManager[Fetched]:
+        """See promise.Kind.fetch."""
+        return self._kind(at).fetch(at, resume)
+
+    async def store(self, at: At, pieces: AsyncIterator[bytes], size_bytes: int) -> None:
+        """See promise.Kind.store."""
+        await self._kind(at).store(at, pieces, size_bytes)
+
+    async def make_directory(self, at: At) -> bool:
+        """See promise.Kind.make_directory."""
+        return await self._kind(at).make_directory(at)
+
+    async def open_upload(self, at: At) -> str:
+        """See promise.Parts.open."""
+        return await self._s3.open(at)
+
+    async def part_urls(self, at: At, upload_id: str, numbers: Sequence[int]) -> Sequence[str]:
+        """See promise.Parts.part_urls."""
+        return await self._s3.part_urls(at, upload_id, numbers)
+
+    async def complete_upload(self, at: At, upload_id: str, etags: Sequence[str]) -> None:
+        """See promise.Parts.complete."""
+        await self._s3.complete(at, upload_id, etags)
+
+    async def abort_upload(self, at: At, upload_id: str) -> None:
+        """See promise.Parts.abort."""
+        await self._s3.abort(at, upload_id)
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        for kind in dict.fromkeys(self._kinds.values()):
+            await kind.close()
+
+    def _kind(self, at: At) -> Kind:
+        scheme = urls.scheme(at.url)
+        kind = self._kinds.get(scheme)
+        if kind is None:
             named = f"{scheme}:// is" if scheme else "a URL without a scheme is"
-            raise errors.TransferRefused(f"{shown(url)}: {named} not supported, {', '.join(SCHEMES)} is")
-        return ftp.place(url, self._options.ftp_logins)
+            raise errors.TransferRefused(f"{shown(at.url)}: {named} not supported, {', '.join(self._kinds)} are")
+        return kind
 
 
-def shown(url: str) -> str:
-    """A URL for people and logs: without user, password, query and fragment."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "a URL that cannot be read"
-    return f"{parts.scheme}://{host}{port}{parts.path}" if parts.scheme else parts.path
+__all__ = ["At", "Direct", "Entry", "Fetched", "InParts", "Manners", "Options", "Resume", "Storage", "below", "shown"]

@@ -1,173 +1,170 @@
-"""Files on FTP servers, by aioftp: one connection for each transfer, uploads under a temporary name first."""
+"""Files on FTP servers, plain or with TLS; the bytes pass through TESPES.
 
-import asyncio
+The client of aioftp, whose server the demo uses, would not do: it looks for a file by listing the directory it is in, it
+waits for TLS on a data connection before the command that makes servers begin it, and it starts a task for each read.
+"""
+
 import contextlib
-import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import PurePosixPath
-from urllib.parse import unquote, urlsplit
-
-import aioftp
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 
 from tespes import errors
+from tespes.storage import urls
+from tespes.storage.ftp_data import Data
+from tespes.storage.ftp_places import Login, Place, Server, place
+from tespes.storage.ftp_pool import Pool, Turn
+from tespes.storage.ftp_session import Found, Session
+from tespes.storage.ftp_upload import Directories, upload
+from tespes.storage.ftp_walk import walk
+from tespes.storage.ftp_wire import Answered, Broken
+from tespes.storage.promise import At, Direct, Entry, Fetched, Manners, Resume
 
-PORT = 21
-PIECE_BYTES = 256 * 1024
-_PERMANENT = "5"
-_REMOVE_AFTER_S = (0.0, 0.1, 0.5)
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """Who TESPES is on a server."""
-
-    user: str
-    password: str
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A file on a server."""
-
-    host: str
-    port: int
-    login: Login
-    path: PurePosixPath
-
-    def __str__(self) -> str:
-        """For people: without user and password."""
-        port = "" if self.port == PORT else f":{self.port}"
-        return f"ftp://{self.host}{port}{self.path}"
+_NOT_A_FILE = "is a directory, a file was declared"
+_NOT_A_DIRECTORY = "is a file, a directory was declared"
 
 
-def place(url: str, logins: Mapping[str, Login]) -> Place:
-    """Where an ftp URL points, and as whom TESPES goes there.
+class Ftp:
+    """All FTP servers. For what the methods do and raise, see promise.Kind.
 
-    :raises errors.TransferRefused: the URL names no file
+    :param servers: what is known of some, by `host` or `host:port`; others are visited as anonymous
     """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or PORT
-    except ValueError as error:
-        raise errors.TransferRefused(f"an ftp URL cannot be read: {error}") from error
-    path = PurePosixPath("/" + unquote(parts.path).lstrip("/"))
-    if not host or path == PurePosixPath("/") or ".." in path.parts:
-        raise errors.TransferRefused(f"ftp://{host}{parts.path}: the URL names no file")
-    known = logins.get(f"{host}:{port}") or logins.get(host) or Login("anonymous", "anonymous@")
-    login = Login(unquote(parts.username), unquote(parts.password or "")) if parts.username else known
-    return Place(host, port, login, path)
 
+    def __init__(self, servers: Mapping[str, Server], manners: Manners) -> None:
+        self._servers = {host.lower(): server for host, server in servers.items()}
+        self._pool = Pool(manners)
+        self._directories = Directories()
+        self._cannot_resume: set[tuple[str, int]] = set()  # servers that said so, and then did not
 
-@contextlib.asynccontextmanager
-async def fetch(where: Place, silence_s: float) -> AsyncIterator[AsyncIterator[bytes]]:
-    """See Storage.fetch."""
-    with _named(where):
-        async with _session(where, silence_s) as client:
-            await _look(client, where)
-            stream = await client.download_stream(where.path)
-            yield _pieces(where, stream)
+    def usable(self) -> tuple[str, ...]:
+        """See promise.Kind.usable."""
+        known = (f"{'ftps' if server.tls == 'implicit' else 'ftp'}://{host}/" for host, server in self._servers.items())
+        return (*known, "ftp://", "ftps://")
 
+    def goes_through(self, at: At) -> bool:
+        """Always: nodes do not speak FTP."""
+        del at
+        return True
 
-async def store(where: Place, pieces: AsyncIterator[bytes], silence_s: float) -> None:
-    """See Storage.store. Directories are made; the name appears only when the file is whole."""
-    temporary = where.path.with_name(f".{where.path.name}.{secrets.token_hex(6)}.part")
-    with _named(where):
-        try:
-            async with _session(where, silence_s) as client:
-                await _make_directories(client, where.path.parent)
-                async with client.upload_stream(temporary) as stream:
-                    async for piece in pieces:
-                        await stream.write(piece)
-                await _rename(client, temporary, where.path)
-        except BaseException:
-            await _remove(where, temporary, silence_s)
-            raise
+    async def way_in(self, at: At) -> Direct:
+        """There is none."""
+        raise errors.TransferRefused(f"{urls.shown(at.url)}: nodes do not speak FTP")
 
+    async def way_out(self, at: At, size_bytes: int) -> Direct:
+        """There is none."""
+        del size_bytes
+        return await self.way_in(at)
 
-async def _remove(where: Place, path: PurePosixPath, silence_s: float) -> None:
-    """Remove what may be there, in a connection of its own: the one that failed may be in the middle of something."""
-    for pause_s in _REMOVE_AFTER_S:
-        await asyncio.sleep(pause_s)
-        with contextlib.suppress(Exception):
-            async with _session(where, silence_s) as client:
-                if await client.exists(path):
-                    await client.remove_file(path)
-                else:
+    async def list(self, at: At) -> AsyncGenerator[Entry]:
+        """See promise.Kind.list."""
+        with _named(at):
+            where = place(at, self._servers)
+            async with self._pool.turn(where.account) as turn:
+                try:
+                    async with contextlib.aclosing(walk(turn.session, where.path)) as entries:
+                        async for entry in entries:
+                            yield entry
+                except Answered as error:
+                    if not error.is_for_now and await _is_file(turn.session, where.path):
+                        raise errors.TransferRefused(_NOT_A_DIRECTORY) from error
+                    raise
+                turn.is_clean = True
+
+    def fetch(self, at: At, resume: Resume | None) -> AbstractAsyncContextManager[Fetched]:
+        """See promise.Kind.fetch."""
+        return self._fetch(at, resume)
+
+    async def store(self, at: At, pieces: AsyncIterator[bytes], size_bytes: int) -> None:
+        """See promise.Kind.store."""
+        with _named(at):
+            where = self._file(at)
+            async with self._pool.turn(where.account) as turn:
+                await upload(turn, where.path, pieces, size_bytes, self._directories)
+
+    async def make_directory(self, at: At) -> bool:
+        """See promise.Kind.make_directory."""
+        with _named(at):
+            where = place(at, self._servers)
+            async with self._pool.turn(where.account) as turn:
+                await self._directories.make(turn.session, where.path)
+                turn.is_clean = True
+        return True
+
+    async def close(self) -> None:
+        """See promise.Kind.close."""
+        await self._pool.close()
+
+    def _file(self, at: At) -> Place:
+        where = place(at, self._servers)
+        if where.path == "/":
+            raise errors.TransferRefused("the URL names no file")
+        return where
+
+    @contextlib.asynccontextmanager
+    async def _fetch(self, at: At, resume: Resume | None) -> AsyncIterator[Fetched]:
+        with _named(at):
+            where = self._file(at)
+            async with self._pool.turn(where.account) as turn:
+                found = await turn.session.find(where.path) or Found("unknown")
+                if found.type == "directory":
+                    raise errors.TransferRefused(_NOT_A_FILE)
+                version = None if where.account.address in self._cannot_resume else found.version
+                start = resume.start if resume is not None and resume.version == version else 0
+                if start and start == found.size_bytes:  # nothing is missing, which some servers refuse to send
+                    turn.is_clean = True
+                    yield Fetched(_nothing(), start, found.size_bytes, version)
                     return
+                data = await turn.session.begin(f"RETR {where.path}", start)
+                async with contextlib.aclosing(self._pieces(at, turn, data, found.size_bytes)) as pieces:
+                    yield Fetched(pieces, data.start, found.size_bytes, version)
+
+    async def _pieces(self, at: At, turn: Turn, data: Data, size_bytes: int | None) -> AsyncGenerator[bytes]:
+        come = data.start
+        with _named(at):
+            try:
+                while piece := await data.read():
+                    come += len(piece)
+                    if size_bytes is not None and come > size_bytes:
+                        if data.start:  # from the beginning, most likely
+                            self._cannot_resume.add(turn.session.account.address)
+                        raise errors.TransferInterrupted(f"the server said {size_bytes:,} bytes, more came")
+                    yield piece
+            except Broken as error:
+                raise await turn.session.why(error) from error
+            await turn.session.end()
+            if size_bytes is not None and come != size_bytes:
+                raise errors.TransferInterrupted(f"the server said {size_bytes:,} bytes, {come:,} came")
+            turn.is_clean = True
 
 
-async def _make_directories(client: aioftp.Client, directory: PurePosixPath) -> None:
-    """Each that is missing; that somebody else made it a moment before is fine."""
-    if directory == PurePosixPath("/") or await client.exists(directory):
-        return
-    await _make_directories(client, directory.parent)
-    try:
-        await client.make_directory(directory, parents=False)
-    except aioftp.StatusCodeError:
-        if not await client.exists(directory):
-            raise
+async def _is_file(session: Session, path: str) -> bool:
+    if await session.is_directory(path):
+        return False
+    found = await session.find(path)
+    return found is not None and found.type == "file"
 
 
-async def _rename(client: aioftp.Client, temporary: PurePosixPath, final: PurePosixPath) -> None:
-    """Some servers do not rename onto a file that is there: it is put aside, and back if that did not help."""
-    try:
-        await client.rename(temporary, final)
-    except aioftp.StatusCodeError as error:
-        if not str(error.received_codes[-1]).startswith(_PERMANENT) or not await client.exists(final):
-            raise
-        aside = final.with_name(f"{temporary.name}.old")
-        await client.rename(final, aside)
-        try:
-            await client.rename(temporary, final)
-        except BaseException:
-            with contextlib.suppress(Exception):
-                await client.rename(aside, final)
-            raise
-        await client.remove_file(aside)
-
-
-async def _look(client: aioftp.Client, where: Place) -> None:
-    """Ask for the file before a data connection is opened for it, which a refusal would leave open.
-
-    :raises errors.TransferRefused: it is a directory
-    """
-    found = await client.stat(where.path)
-    if found.get("type") == "dir":
-        raise errors.TransferRefused(f"{where}: is a directory, a file was declared")
-
-
-async def _pieces(where: Place, stream: aioftp.DataConnectionThrottleStreamIO) -> AsyncIterator[bytes]:
-    with _named(where):
-        async for piece in stream.iter_by_block(PIECE_BYTES):
-            yield piece
-        await stream.finish()
-
-
-@contextlib.asynccontextmanager
-async def _session(where: Place, silence_s: float) -> AsyncIterator[aioftp.Client]:
-    client = aioftp.Client(socket_timeout=silence_s, connection_timeout=silence_s)
-    try:
-        await client.connect(where.host, where.port)
-        await client.login(where.login.user, where.login.password)
-        yield client
-        with contextlib.suppress(Exception):  # the file is there: how the server says good-bye does not matter
-            await client.quit()
-    finally:
-        client.close()
+async def _nothing() -> AsyncIterator[bytes]:
+    nothing: tuple[bytes, ...] = ()
+    for piece in nothing:
+        yield piece
 
 
 @contextlib.contextmanager
-def _named(where: Place) -> Iterator[None]:
-    """Turn the library's errors into ours, with the file's name and the server's own words."""
+def _named(at: At) -> Iterator[None]:
+    """Turn what went wrong into a TransferError, with the file's name and the server's own words."""
+    name = urls.shown(at.url)
     try:
         yield
-    except aioftp.StatusCodeError as error:
-        code, words = str(error.received_codes[-1]), " ".join(line.strip() for line in error.info)
-        kind = errors.TransferRefused if code.startswith(_PERMANENT) else errors.TransferInterrupted
-        raise kind(f"{where}: {code} {words}") from error
-    except errors.TespesError:
-        raise
-    except (OSError, EOFError, aioftp.AIOFTPException, ValueError, LookupError, AttributeError) as error:
-        # The last three: what the library meets in answers that are no FTP.
-        raise errors.TransferInterrupted(f"{where}: {str(error) or type(error).__name__}") from error
+    except Answered as error:
+        kind = errors.TransferInterrupted if error.is_for_now else errors.TransferRefused
+        raise kind(f"{name}: {error}") from error
+    except Broken as error:
+        kind = errors.TransferInterrupted if error.again else errors.TransferRefused
+        raise kind(f"{name}: {error}") from error
+    except errors.TransferError as error:
+        if str(error).startswith(f"{name}: "):
+            raise
+        raise type(error)(f"{name}: {error}") from error
+
+
+__all__ = ["Ftp", "Login", "Server"]

@@ -1,0 +1,52 @@
+"""The kinds of values that settings are made of."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+Secret = Annotated[SecretStr, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A table of the settings: unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def listed(value: Any) -> Any:
+    """A list that was written as one text, with commas."""
+    return tuple(each.strip() for each in value.split(",") if each.strip()) if isinstance(value, str) else value
+
+
+def _origin(value: str) -> str:
+    if not re.fullmatch(r"\*|https?://[^/\s?#@]+", value, re.IGNORECASE):
+        raise ValueError("an origin such as https://portal.example.org, without a path, is expected, or *")
+    return value.lower()
+
+
+def _address(value: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s][!-~]*", value, re.IGNORECASE):
+        raise ValueError("an http or https address is expected")
+    return value
+
+
+def _contact(value: str) -> str:
+    if not re.fullmatch(r"mailto:[!-~]+@[!-~]+|https?://[^/\s][!-~]*", value, re.IGNORECASE):
+        raise ValueError("an http or https address is expected, or one such as mailto:tes@example.org")
+    return value
+
+
+def _absolute(value: Path) -> Path:
+    if not value.is_absolute():
+        raise ValueError("an absolute path is expected")
+    return value
+
+
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(listed)]
+Address = Annotated[str, AfterValidator(_address)]
+Contact = Annotated[str, AfterValidator(_contact)]
+Directories = Annotated[tuple[Annotated[Path, AfterValidator(_absolute)], ...], BeforeValidator(listed)]
+UserAndGroup = Annotated[str, Field(pattern=r"^[0-9]{1,10}:[0-9]{1,10}$")]

@@ -1,0 +1,91 @@
+"""Everything below a directory on an FTP server, over one connection."""
+
+from collections.abc import AsyncGenerator
+from typing import Final, Literal
+
+from tespes import errors
+from tespes.storage.ftp_lists import Line, read
+from tespes.storage.ftp_places import is_harmless
+from tespes.storage.ftp_session import Session
+from tespes.storage.ftp_wire import Answered
+from tespes.storage.promise import Entry
+
+_DEEPEST: Final = 64
+_SHOWN_BYTES: Final = 200
+
+
+async def walk(session: Session, path: str) -> AsyncGenerator[Entry]:
+    """Each file and directory below it, a directory before what is in it.
+
+    Depth first, so that a link to a directory above is found out soon: it looks like a directory without end.
+
+    :raises errors.TransferRefused: it cannot be read to its end, the text without the URL
+    """
+    left = [""]
+    while left:
+        name = left.pop()
+        inside = []
+        for entry in await _named_directory(session, path, name):
+            yield entry
+            if entry.is_directory:
+                inside.append(entry.name)
+        left.extend(reversed(inside))
+        if inside and inside[0].count("/") >= _DEEPEST:
+            why = f"more than {_DEEPEST} directories inside each other, as if a link led to a directory above it"
+            raise errors.TransferRefused(f"{why}: {inside[0][:100]}…")
+
+
+async def _named_directory(session: Session, path: str, name: str) -> list[Entry]:
+    try:
+        return await _directory(session, path, name)
+    except Answered as error:
+        if name:
+            raise Answered(error.code, f"{error.words} ({name})") from error
+        raise
+
+
+async def _directory(session: Session, path: str, name: str) -> list[Entry]:
+    directory = _joined(path, name)
+    await session.ask(f"CWD {directory}")
+    form, lines = await session.listing()
+    found = []
+    for line in lines:
+        one = _read(line, form)
+        if one is None or one.name in {".", ".."} or one.type == "other":
+            continue
+        if not is_harmless(one.name) or _is_no_text(one.name):
+            raise errors.TransferRefused(f"a name that cannot be used: {_for_people(line)}")
+        found.append(one)
+    entries = [await _resolved(session, directory, name, one) for one in found]
+    return [entry for entry in entries if entry is not None]
+
+
+async def _resolved(session: Session, directory: str, above: str, one: Line) -> Entry | None:
+    """As what a link leads to; one that leads nowhere is no file."""
+    name = f"{above}/{one.name}" if above else one.name
+    if one.type != "link":
+        return Entry(name, one.size_bytes, one.type == "directory")
+    path = _joined(directory, one.name)
+    if await session.is_directory(path):
+        return Entry(name, is_directory=True)
+    found = await session.find(path)
+    return None if found is None else Entry(name, found.size_bytes)
+
+
+def _read(line: bytes, form: Literal["MLSD", "LIST"]) -> Line | None:
+    try:
+        return read(line, form)
+    except ValueError:
+        raise errors.TransferRefused(f"the listing has a line that cannot be read: {_for_people(line)}") from None
+
+
+def _joined(directory: str, name: str) -> str:
+    return f"{directory.rstrip('/')}/{name}" if name else directory
+
+
+def _is_no_text(name: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def _for_people(line: bytes) -> str:
+    return repr(line[:_SHOWN_BYTES].decode(errors="backslashreplace"))
