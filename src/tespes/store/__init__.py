@@ -1,4 +1,4 @@
-"""Log, documents and blobs: the promise, and the two databases that keep it."""
+"""Log, documents, blobs and open uploads: the promise, and the two databases that keep it."""
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tespes.store import conditions, mongodb, sqlite
 from tespes.store.log import Log
-from tespes.store.promise import Blobs, Documents
+from tespes.store.promise import Blobs, Documents, Upload, Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Store:
     log: Log
     documents: Documents
     blobs: Blobs
+    uploads: Uploads
 
 
 async def open_store(options: Options, state_dir: Path, stack: AsyncExitStack, *, writable: bool = True) -> Store:
@@ -41,7 +42,7 @@ async def open_store(options: Options, state_dir: Path, stack: AsyncExitStack, *
     else:
         tables = await sqlite.open_tables(state_dir, stack, writable=writable)
     log = Log(tables.log, shared=bool(options.mongodb_uri))
-    return Store(tables.description, log, tables.documents, tables.blobs)
+    return Store(tables.description, log, tables.documents, tables.blobs, tables.uploads)
 
 
-__all__ = ["Blobs", "Documents", "Log", "Options", "Store", "conditions", "open_store"]
+__all__ = ["Blobs", "Documents", "Log", "Options", "Store", "Upload", "Uploads", "conditions", "open_store"]

@@ -30,6 +30,7 @@ from tespes import errors
 from tespes.events import Entry, chain
 from tespes.events.chain import Head
 from tespes.store import layout
+from tespes.store.mongodb_uploads import Uploads
 from tespes.store.mongodb_views import Documents, Stored, reading
 from tespes.store.promise import Conflict, OutcomeUnknown, PositionTaken, SameId, Tables, VersionTaken, Written, checked
 
@@ -163,11 +164,12 @@ async def open_tables(uri: str, database: str, stack: AsyncExitStack, *, writabl
         client: AsyncMongoClient[Stored] = AsyncMongoClient(uri, tz_aware=True, **patience)
         stack.push_async_callback(client.close)
         chosen = client.get_default_database(database)
-        log = LogTable(chosen)
+        log, uploads = LogTable(chosen), Uploads(chosen, _DURABLE)
         if writable:
             await log.prepare()
+            await uploads.prepare()
     except ServerSelectionTimeoutError as error:
         raise errors.SetupError(f"MongoDB does not answer at {hosts}: start it, or mend store.mongodb_uri") from error
     except (OperationFailure, ConfigurationError, PyMongoError, ValueError) as error:
         raise errors.SetupError(f"MongoDB cannot be used: {error}: mend store.mongodb_uri") from error
-    return Tables(f"MongoDB at {hosts}, database {chosen.name}", log, Documents(chosen), Blobs(chosen))
+    return Tables(f"MongoDB at {hosts}, database {chosen.name}", log, Documents(chosen), Blobs(chosen), uploads)

@@ -124,6 +124,52 @@ class Blobs(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A file that goes to its storage in parts, and what is needed to put them together or to give them up.
+
+    :param id: what the runner knows it by; :param storage_id: what the storage does
+    :param path: of the file in the container; :param url: of the file, with its owner's logins
+    :param is_complete: the file is there, and nothing is left to tidy
+    """
+
+    id: str
+    job_id: str
+    index: int
+    path: str
+    url: str
+    owner: str
+    storage_id: str
+    size_bytes: int
+    part_bytes: int
+    is_complete: bool = False
+
+
+class Uploads(Protocol):
+    """The uploads that are not over: no history, but what must be tidied if nobody else does it. Durable."""
+
+    async def add(self, upload: Upload) -> None:
+        """Keep it; its id is new."""
+
+    async def get(self, upload_id: str) -> Upload | None:
+        """The upload of that id, if it is kept."""
+
+    async def find(self, job_id: str, index: int, path: str) -> Upload | None:
+        """An upload of that file which is not complete, if there is one."""
+
+    async def jobs(self) -> list[str]:
+        """The jobs that have any."""
+
+    async def of(self, job_id: str) -> list[Upload]:
+        """All of a job."""
+
+    async def mark_complete(self, upload_id: str) -> None:
+        """The file is there. That the upload is not kept any more is fine."""
+
+    async def remove(self, upload_ids: Sequence[str]) -> None:
+        """Keep them no longer; that they are not kept is fine."""
+
+
 def checked(sha256: str, content: bytes | None) -> bytes:
     """The bytes of a blob, if they are what its name says.
 
@@ -147,3 +193,4 @@ class Tables:
     log: LogTable
     documents: Documents
     blobs: Blobs
+    uploads: Uploads

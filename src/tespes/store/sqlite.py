@@ -1,6 +1,6 @@
 """The embedded store: two SQLite files in the state directory, one writer process.
 
-`log.sqlite3` (the log and blobs) is in WAL mode with synchronous=FULL: a commit is on disk when it is acknowledged.
+`log.sqlite3` (the log, blobs, open uploads) is in WAL mode with synchronous=FULL: a commit is on disk when acknowledged.
 `views.sqlite3` (see `sqlite_views`) can be made anew from it and is synced less. Every statement that matters writes or
 reads a whole batch: SQLite lets go of the interpreter for each statement step, and taking it back costs more than the step.
 """
@@ -16,7 +16,7 @@ import orjson
 from tespes import errors
 from tespes.events import Entry, chain
 from tespes.events.chain import Head
-from tespes.store import layout, sqlite_views
+from tespes.store import layout, sqlite_uploads, sqlite_views
 from tespes.store.connection import Connection
 from tespes.store.lock import lock
 from tespes.store.promise import Conflict, PositionTaken, SameId, Tables, VersionTaken, Written, checked
@@ -113,7 +113,9 @@ async def open_tables(directory: Path, stack: AsyncExitStack, *, writable: bool 
         if writable:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240 - once, at the start
             lock(directory, stack)
-        log_writer = await _connect(stack, directory / "log.sqlite3", "FULL", _LOG_SCHEMA if writable else None)
+        log_writer = await _connect(
+            stack, directory / "log.sqlite3", "FULL", _LOG_SCHEMA + sqlite_uploads.SCHEMA if writable else None
+        )
         views_writer = await _connect(stack, directory / "views.sqlite3", "NORMAL", sqlite_views.SCHEMA if writable else None)
     except (OSError, errors.StoreUnavailable) as error:
         raise errors.SetupError(f"the state directory {directory} cannot be used: {error}") from error
@@ -124,6 +126,7 @@ async def open_tables(directory: Path, stack: AsyncExitStack, *, writable: bool 
         LogTable(log_writer, log_reader),
         sqlite_views.Documents(views_writer, views_reader),
         Blobs(log_writer, log_reader),
+        sqlite_uploads.Uploads(log_writer),
     )
 
 
