@@ -267,6 +267,7 @@ READ_ONLY = "an input is read-only: another path is expected"
 OUTPUT, STDOUT, STDERR = "outputs.0.path", "executors.0.stdout", "executors.0.stderr"
 DIRECTORY = {"type": "DIRECTORY"}
 D = source("/d", **DIRECTORY)
+P = target("/d/p/*", path_prefix="/d")
 IN_D = "which is inside '/d', inputs.0.path"
 PATHS: list[tuple[Any, str, str, str]] = [
     (task(inputs=[source("/a"), source("/a", url="ftp://h/b")]), "inputs.1.path", OTHER_URL, ONE_INPUT),
@@ -296,6 +297,7 @@ PATHS: list[tuple[Any, str, str, str]] = [
     (task(inputs=[D]) | executor(stdout="/d/o"), STDOUT, f"'/d/o', {IN_D}", READ_ONLY),
     (task(inputs=[D]) | executor(stderr="/d/v/o"), STDERR, f"'/d/v/o', {IN_D}", READ_ONLY),
     (task(inputs=[D], volumes=["/d"]) | executor(stdout="/d/o"), STDOUT, f"'/d/o', {IN_D}", READ_ONLY),
+    (task(inputs=[D], outputs=[P]) | executor(stdout="/d/p/o"), STDOUT, f"'/d/p/o', {IN_D}", READ_ONLY),
     (task(inputs=[D], volumes=["/d/v"]) | executor(stdout="/d/w"), STDOUT, f"'/d/w', {IN_D}", READ_ONLY),
     *(
         (task(volumes=["/v", path]), "volumes.1", f"'{path}', a system directory", HIDES)
@@ -342,6 +344,7 @@ def test_paths_that_contradict_each_other_are_both_named(sent: Any, field: str, 
         task(inputs=[source("/v/in")], outputs=[target("/v"), target("/v/o")], volumes=["/v"]) | executor(stdout="/v/o"),
         task(inputs=[D, source("/e/a")], outputs=[target("/d"), target("/e")]),
         task(inputs=[D], volumes=["/d/v"]) | executor(stdout="/d/v/o", workdir="/d", stdin="/d/in"),
+        task(inputs=[D], outputs=[target("/d/out", **DIRECTORY), P]) | executor(stderr="/d/out/e"),
         task(inputs=[source("/a", name="one"), source("//a/", name="other"), source("/a", streamable=True)]),
         task(inputs=[D, D]),
         task(inputs=[{"path": "/a", "content": "x" * 5000}] * 2),

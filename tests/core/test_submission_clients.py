@@ -1,11 +1,12 @@
 """Whole tasks as workflow engines send them, and what of them becomes the runner's plan."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 from submissions import echoed, executor, read, source, target, task
 from tespes.pulsar import Habits
 from tespes.pulsar.plan import plan
+from tespes.runner import mounts
 
 HERE, WORK, ROOT = "/work", "ftp://h/work/3f/a1", "/cromwell-executions/wf/1/call-join"
 
@@ -82,7 +83,7 @@ CROMWELL["outputs"][5]["path_prefix"] = f"{ROOT}/execution"
 
 def planned(sent: Any) -> dict[str, Any]:
     """The plan that a runner gets for it."""
-    return plan("1-1", read(sent).task, {"kind": "sandbox"}, Habits())
+    return plan("1-1", read(sent).task, {"kind": "sandbox"}, Habits(), lambda *_: True)
 
 
 def without_nulls(value: Any) -> Any:
@@ -100,6 +101,8 @@ def test_what_nextflow_sends_is_taken() -> None:
     assert echoed(NEXTFLOW) == NEXTFLOW
     patterns = [each["path"] for each in planned(NEXTFLOW)["outputs"] if each["is_pattern"]]
     assert patterns == ["/work/results/*.txt", "/work/??/[ab].txt"]
+    layout = mounts.lay_out(cast("Any", planned(NEXTFLOW)), "/job")
+    assert [mount.container_path for mount in layout.mounts if not mount.read_only] == ["/scratch", "/work"]
 
 
 def test_what_cromwell_sends_is_taken() -> None:

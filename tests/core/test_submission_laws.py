@@ -15,7 +15,7 @@ from tespes.api.body import read_object
 from tespes.api.problems import bad_request, from_error
 from tespes.pulsar import Habits
 from tespes.pulsar.plan import plan
-from tespes.runner import faults, mounts
+from tespes.runner import mounts
 from tespes.store.appender import COMMIT_BYTES
 from tespes.tes import places
 
@@ -148,13 +148,16 @@ _characters = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 _paths_of_files = st.sampled_from(
     ["/a", "/a/b", "/a/b/c", "/b", "//a", "/a/.", "/opt/x", "/opt/x/y", "/usr/x", "/c/", "/a-", "/a-/b"]
 )
+_types = st.sampled_from(["FILE", "DIRECTORY"])
+_wildcards = st.sampled_from(["*", "b/*.txt", "?/c", "[a]", "\\\\b/*"])
+_patterns = st.builds(lambda path, name: target(f"{path}/{name}", path_prefix=path), _paths_of_files, _wildcards)
 _right_streams = st.fixed_dictionaries({}, optional=dict.fromkeys(("stdin", "stdout", "stderr", "workdir"), _paths_of_files))
 right_tasks = st.fixed_dictionaries(
     {"executors": st.lists(_right_streams.map(lambda streams: {**EXECUTOR, **streams}), min_size=1, max_size=2)},
     optional={
         "name": st.text(_characters, max_size=9) | st.none(),
-        "inputs": st.lists(_paths_of_files.map(source), max_size=3),
-        "outputs": st.lists(_paths_of_files.map(target), max_size=3),
+        "inputs": st.lists(st.builds(source, _paths_of_files, type=_types), max_size=3),
+        "outputs": st.lists(st.builds(target, _paths_of_files, type=_types) | _patterns, max_size=4),
         "volumes": st.lists(_paths_of_files, max_size=2),
         "resources": st.fixed_dictionaries({}, optional={"ram_gb": st.floats(0, 1e9), "preemptible": st.booleans()}),
         "tags": st.dictionaries(st.text(_characters, min_size=1), st.just("v") | st.none()),
@@ -174,29 +177,26 @@ def test_what_is_taken_comes_back_from_the_log_and_is_what_was_sent(sent: dict[s
     assert all("type" in file for file in [*shown.get("inputs", []), *shown.get("outputs", [])])
 
 
-@settings(max_examples=300)
+@settings(max_examples=500)
 @given(right_tasks)
 def test_the_runner_refuses_no_paths_that_were_taken(sent: dict[str, Any]) -> None:
-    """What the node would refuse and the submission can know is a 400, not a SYSTEM_ERROR."""
+    """What the node would refuse and the submission can know is a 400, not a SYSTEM_ERROR: nothing contradicts, and what
+    commands write is not read-only.
+    """
     submitted = tried(sent)
     if isinstance(submitted, errors.BadRequest):
         return
-    planned: Any = plan("1-1", submitted.task, {"kind": "sandbox"}, Habits())
-    files = [each for each in planned["outputs"] if not turns_out_a_directory(each["path"], planned)]
-    assert mounts.lay_out(cast("Any", {**planned, "outputs": files}), "/job") is not None
-    if files != planned["outputs"]:
-        with pytest.raises(faults.SystemFailure, match="is a file and a directory at once"):
-            mounts.lay_out(planned, "/job")
-
-
-def turns_out_a_directory(output: str, planned: Any) -> bool:
-    """The one exception: an output of type FILE where a directory will be. The runner cannot store that yet, and says so."""
-    path = mounts.absolute("output", output)
+    planned: Any = plan("1-1", submitted.task, {"kind": "sandbox"}, Habits(), lambda *_: True)
+    layout = mounts.lay_out(planned, "/job")
     streams = [executor.get(name) for executor in planned["executors"] for name in ("stdout", "stderr")]
-    files = [*(each["path"] for each in planned["inputs"] + planned["outputs"]), *filter(None, streams)]
-    inside = {mounts.absolute("file", each) for each in files} - {path}
-    inside |= {mounts.absolute("volume", each) for each in planned["volumes"]}
-    return any(mounts.is_within(each, path) for each in inside)
+    for path in (*planned["volumes"], *filter(None, streams)):
+        mount = layout.mount_of(mounts.absolute("path", path))
+        assert mount is not None
+        assert not mount.read_only or path in planned["volumes"]
+    for mount in layout.mounts:
+        assert not any(
+            mount.is_file and mounts.is_within(other.container_path, mount.container_path + "/") for other in layout.mounts
+        )
 
 
 def test_the_runner_and_the_submission_know_the_same_system_directories() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -69,10 +70,12 @@ def test_other_states_are_signs_of_life(status: str) -> None:
     assert not read.final
 
 
-def test_the_job_is_valid_shell_and_a_node_without_python_gets_a_result() -> None:
+def test_the_job_is_valid_shell_and_a_node_without_python_gets_a_result(tmp_path: Path) -> None:
     """Pulsar pastes it before `; return_code=$?`; without any Python the last line is a result that can be read."""
-    script = job.command_line("t-1", "http://127.0.0.1:1/", "secret", job.Terms()) + "; return_code=$?; echo $return_code"
-    ran = subprocess.run(["/bin/bash", "-c", script], env={"PATH": "/nonexistent"}, capture_output=True, text=True, check=False)
+    script = tmp_path / "script"
+    text = job.command_line("t-1", "http://127.0.0.1:1/", "secret", job.Terms()) + "; return_code=$?; echo $return_code"
+    script.write_text(text)
+    ran = subprocess.run(["/bin/bash", script], env={"PATH": "/nonexistent"}, capture_output=True, text=True, check=False)
     line, code = ran.stdout.splitlines()
     said = result.read(line)
     assert said is not None

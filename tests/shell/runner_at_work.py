@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import storage_at_work
 from aiohttp import web
 
 RUNNER = Path(__file__).parents[2] / "src" / "tespes" / "runner"
@@ -27,12 +28,23 @@ __main__.main(json.load(sys.stdin))
 
 
 class Tespes:
-    """The server end. `answers` replaces the usual answers to routes; `heard` has every request in order."""
+    """The server end. `answers` replaces the usual answers to routes; `heard` has every request in order.
+
+    `inputs` are files by index, or by index and name in a directory, which `lists` has lines about; `stored` are outputs by
+    index, or by index and path where that is not the output's own. `way_in` and `way_out` say what a node is told when it asks
+    for the way to a file; parts of uploads go to what `part_url` says.
+    """
 
     def __init__(self) -> None:
         self.plan: dict[str, Any] = {}
-        self.inputs: dict[int, bytes] = {}
-        self.stored: dict[int, bytes] = {}
+        self.inputs: dict[int | tuple[int, str], bytes] = {}
+        self.lists: dict[int, list[dict[str, Any]]] = {}
+        self.stored: dict[int | tuple[int, str], bytes] = {}
+        self.made: list[tuple[int, str]] = []
+        self.way_in: Callable[[int, str], dict[str, Any]] = lambda *_: {"through": True}
+        self.way_out: Callable[[int, str, int], dict[str, Any]] = lambda *_: {"through": True}
+        self.part_url: Callable[[str, int], str] = lambda *_: ""
+        self.completed: dict[str, list[str]] = {}
         self.heard: list[tuple[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.answers: dict[str, Callable[[], web.StreamResponse | None]] = {}
@@ -45,6 +57,7 @@ class Tespes:
         app.router.add_post("/runner/{job}/{what}", self._spoken)
         app.router.add_get("/transfer/{job}/inputs/{index}", self._fetched)
         app.router.add_put("/transfer/{job}/outputs/{index}", self._brought)
+        app.router.add_post("/transfer/{job}/{of}/{index}/{what}", self._asked)
         self._running = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._running.setup()
         site = web.TCPSite(self._running, "127.0.0.1", self._port, reuse_address=True)
@@ -74,23 +87,51 @@ class Tespes:
         return web.json_response(self.plan) if what == "claim" else web.Response(status=204)
 
     async def _fetched(self, request: web.Request) -> web.StreamResponse:
-        index = int(request.match_info["index"])
-        self.heard.append((f"input {index}", None))
+        index, name = int(request.match_info["index"]), request.query.get("name")
+        self.heard.append((f"input {index}", name))
+        self.headers.append(dict(request.headers))
         replaced = self._replaced(f"input {index}")
         if replaced is not None:
             return replaced
-        if index not in self.inputs:
+        content = self.inputs.get(index if name is None else (index, name))
+        if content is None:
             return problem(404, "ftp://files/missing does not exist")
-        return web.Response(body=self.inputs[index])
+        return web.Response(body=content, headers={"ETag": storage_at_work.tag(content)})
 
     async def _brought(self, request: web.Request) -> web.StreamResponse:
-        index = int(request.match_info["index"])
-        self.heard.append((f"output {index}", None))
+        index, path = int(request.match_info["index"]), request.query.get("path")
+        self.heard.append((f"output {index}", path))
         replaced = self._replaced(f"output {index}")
         if replaced is not None:
             return replaced
-        self.stored[index] = await request.read()
+        self.stored[index if path is None else (index, path)] = await request.read()
         return web.Response(status=204)
+
+    async def _asked(self, request: web.Request) -> web.StreamResponse:  # noqa: PLR0911 - one for each route
+        """The ways to files, lists of them, directories, and what belongs to uploads."""
+        of, index, what = (request.match_info[name] for name in ("of", "index", "what"))
+        body = json.loads(await request.read() or "null")
+        self.heard.append((f"{of} {index} {what}", body))
+        replaced = self._replaced(f"{of} {index} {what}")
+        if replaced is not None:
+            return replaced
+        match (of, what):
+            case ("inputs", "list"):
+                lines = [*self.lists.get(int(index), []), {"end": True}]
+                return web.Response(text="".join(json.dumps(line) + "\n" for line in lines))
+            case ("inputs", "ways"):
+                return web.json_response({"ways": [self.way_in(int(index), name) for name in body["names"]]})
+            case ("outputs", "ways"):
+                ways = [self.way_out(int(index), each["path"], each["size_bytes"]) for each in body["files"]]
+                return web.json_response({"ways": ways})
+            case ("outputs", "directories"):
+                self.made += [(int(index), path) for path in body["paths"]]
+                return web.json_response({"notes": []})
+            case ("uploads", "parts"):
+                return web.json_response({"urls": [self.part_url(index, number) for number in body["numbers"]]})
+            case _:
+                self.completed[index] = body["etags"]
+                return web.Response(status=204)
 
     def _replaced(self, route: str) -> web.StreamResponse | None:
         answer = self.answers.get(route)
@@ -124,7 +165,7 @@ def starting(directory: Path, bundle: Path) -> Iterator[Callable[..., Any]]:
     """A function that starts a runner on an order; whatever still runs at the end is killed."""
     jobs: list[Job] = []
 
-    async def start(url: str, job_id: str | None = None, **changes: Any) -> Job:
+    async def start(url: str, job_id: str | None = None, env: dict[str, str] | None = None, **changes: Any) -> Job:
         job_id = job_id or f"{uuid.uuid4().hex}-1"  # as always: the reaper of one job must not meet another's container
         working = directory / f"job{len(jobs)}" / "working"
         working.mkdir(parents=True)
@@ -135,7 +176,7 @@ def starting(directory: Path, bundle: Path) -> Iterator[Callable[..., Any]]:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={"PATH": os.environ["PATH"], "HOME": str(directory), "SECRET_OF_PULSAR": "x"},
+            env={"PATH": os.environ["PATH"], "HOME": str(directory), "SECRET_OF_PULSAR": "x", **(env or {})},
         )
         assert process.stdin is not None
         process.stdin.write(json.dumps({**order, **changes}).encode())
@@ -180,6 +221,7 @@ def plan(*executors: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "executors": [{"image": "alpine", "env": {}, "ignore_error": False, **executor} for executor in executors],
         "resources": {},
         "runtime": {"kind": "sandbox", "program": "bwrap", "network": "none"},
+        "files": {"at_once": 4, "silence_s": 30.0, "most_files": 100000, "missing": "note"},
         "tail_bytes": 10240,
         "heartbeat_s": 10.0,
         "report_patience_s": 5.0,
@@ -187,8 +229,9 @@ def plan(*executors: dict[str, Any], **changes: Any) -> dict[str, Any]:
     }
 
 
-def file(index: int, path: str) -> dict[str, Any]:
-    return {"index": index, "path": path, "type": "FILE"}
+def file(index: int, path: str, **changes: Any) -> dict[str, Any]:
+    """An input or output of a plan; its bytes pass through TESPES."""
+    return {"index": index, "path": path, "type": "FILE", "through": True, "is_pattern": False, **changes}
 
 
 def moved(index: int, path: str, content: bytes) -> dict[str, Any]:

@@ -122,6 +122,50 @@ async def test_nothing_of_the_node_can_be_written(tespes: Tespes, start: Start, 
     assert not (tmp_path / "x").exists()
 
 
+PLANTS = """
+import os, socket
+os.chdir('/out')
+for name, target in TARGETS.items():
+    os.symlink(target, name)
+os.mkfifo('pipe')
+socket.socket(socket.AF_UNIX).bind('socket')
+open('new\\nline "%2e%2e"', 'w').write('odd')
+open('kept', 'w').write('kept')
+os.symlink('.', 'round')
+os.rename('swapped', 'away')
+os.symlink('/etc', 'swapped')
+os.mkdir('looks'); os.symlink('../../../../../../../../etc', 'looks/etc')
+for _ in range(1100):
+    os.mkdir('d'); os.chdir('d')
+"""
+
+
+async def test_nothing_outside_of_the_tasks_files_is_stored(tespes: Tespes, start: Start, tmp_path: Path) -> None:
+    """The runner stores what a task left, and may read more than the task could: links lead it nowhere else."""
+    (tmp_path / "secret").write_text("secret")
+    places = {"absolute": f"{tmp_path}/secret", "directory": "/etc", "root": "/", "process": "/proc/self/environ"}
+    places |= {"first": "/proc/1/root/etc/shadow", "up": "../" * 20 + str(tmp_path)[1:] + "/secret", "node": "../../inputs/0"}
+    places |= {"shared": "../../shared", "descriptor": "/dev/fd/0", "long": "up/" * 1000}
+    tespes.plan = plan(
+        {"command": [PYTHON, "-c", PLANTS.replace("TARGETS", repr(places))]},
+        inputs=[file(0, "/in")],
+        outputs=[
+            file(0, "/out", type="DIRECTORY"),
+            file(1, "/out/*/passwd", is_pattern=True),
+            file(2, "/out/swapped/sub", type="DIRECTORY"),
+            file(3, "/out/swapped/p/*", is_pattern=True),
+        ],
+    )
+    tespes.inputs[0] = b"input"
+    line = await (await start(tespes.url)).ended(within_s=60)
+    assert line["outcome"] == "system_failed"
+    assert "leads outside the task's files" in line["reason"]
+    assert set(tespes.stored.values()) == {b"odd", b"kept"}, tespes.stored
+    assert set(tespes.stored) == {(0, '/out/new\nline "%2e%2e"'), (0, "/out/kept")}
+    left_out = {note.split(": ")[0] for note in line["notes"] if note.endswith("was left out")}
+    assert {f"output /out/{name}" for name in [*places, "pipe", "socket", "round", "swapped", "looks/etc"]} <= left_out
+
+
 def called(number: int) -> str:
     """An attack by a system call that the filter denies: EPERM comes before any look at its arguments."""
     return f"ends(allowed(libc.syscall({number}, 0, 0, 0, 0, 0)))"

@@ -43,6 +43,60 @@ async def test_a_task_runs_in_containers(engine: Engine, tespes: Tespes, start: 
     assert line["notes"] == []
 
 
+async def test_directories_come_and_go(anything: Engine, tespes: Tespes, start: Start) -> None:
+    """An input directory is read-only, with other inputs and a volume inside; outputs are directories, patterns, anything.
+
+    What is mounted inside of an output directory is stored as the containers saw it, and links as what they lead to.
+    """
+    tespes.lists[0] = [{"name": "a b/c"}, {"name": "d", "size_bytes": 1}, {"name": "empty", "is_directory": True}]
+    tespes.inputs |= {(0, "a b/c"): b"c", (0, "d"): b"d", 1: b"file", (2, "x"): b"x", 3: b"3"}
+    tespes.lists[2] = [{"name": "x"}]
+    tespes.plan = planned(
+        anything,
+        {"command": shell("cd /in; find . -type f | sort; cat 'a b/c' d own other/x; ls -d empty vol; echo v > vol/v")},
+        {"command": shell("touch /in/new"), "ignore_error": True},
+        {
+            "command": shell(
+                "cd out; mkdir -p s1 s2/deep empty; cp /in/vol/v s1/x1; echo y > s2/deep/y; ln -s ../s1 s2/l; touch .h"
+            )
+        },
+        {"command": shell("mkdir /work/late; echo r > /work/late/r; ln -s x /work/late/itself")},
+        {"command": shell("echo w > /in/results/w")},
+        inputs=[
+            file(0, "/in", type="DIRECTORY"),
+            file(1, "/in/own"),
+            file(2, "/in/other", type="DIRECTORY"),
+            file(3, "/work/out/in"),
+        ],
+        outputs=[
+            file(0, "/work/out", type="DIRECTORY"),
+            file(1, "/work/out/*/x?", is_pattern=True),
+            file(2, "/work/late"),
+            file(3, "/in/results", type="DIRECTORY"),
+            file(4, "/in/d"),
+            file(5, "/work/*.none", is_pattern=True),
+        ],
+        volumes=["/in/vol"],
+    )
+    for executor in tespes.plan["executors"]:
+        executor["workdir"] = "/work"
+    line = await (await start(tespes.url)).ended(within_s=60)
+    assert line["outcome"] == "succeeded", line["reason"]
+    seen = line["executors"][0]["stdout"].split("\n")
+    assert seen == ["./a b/c", "./d", "./other/x", "./own", "cdfilexempty", "vol", ""]
+    assert [ended["exit_code"] for ended in line["executors"]] == [0, 1, 0, 0, 0]
+    assert "Read-only file system" in line["executors"][1]["stderr"]
+    out = {".h": b"", "in": b"3", "s1/x1": b"v\n", "s2/deep/y": b"y\n", "s2/l/x1": b"v\n"}
+    others = {(1, "/work/out/s1/x1"): b"v\n", (2, "/work/late/r"): b"r\n", (3, "/in/results/w"): b"w\n"}
+    assert tespes.stored == {(0, f"/work/out/{name}"): content for name, content in out.items()} | others | {4: b"d"}
+    assert tespes.made == [(0, "/work/out/empty")]
+    assert sorted(note for note in line["notes"] if note.startswith("output")) == [
+        "output /work/*.none: no file matches, nothing was stored",
+        "output /work/late/itself: is a link that leads nowhere, and was left out",
+        "output /work/late: is a directory, and was stored as one",
+    ]
+
+
 AWKWARD = ["", " ", "a  b", "$HOME `id` $(id) \\ ; & | > /tmp/x", "'\"", "new\nline\r\n", "Ünï ☃ 𝄞", "-x", "--", "*", "a=b"]
 
 

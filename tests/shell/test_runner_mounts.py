@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +17,14 @@ from tespes.runner import faults, files, mounts
 
 def laid_out(**changes: Any) -> mounts.Layout:
     return mounts.lay_out(cast("Any", plan(**changes)), "/job/tespes")
+
+
+def tree(index: int, path: str) -> dict[str, Any]:
+    return file(index, path, type="DIRECTORY")
+
+
+def pattern(index: int, path: str) -> dict[str, Any]:
+    return file(index, path, is_pattern=True)
 
 
 def shown(layout: mounts.Layout) -> list[tuple[str, str, bool]]:
@@ -91,6 +101,67 @@ def test_paths_are_taken_in_their_shortest_form() -> None:
     ]
 
 
+S, F, IN = "/job/tespes/shared", "/job/tespes/files", "/job/tespes/inputs"
+
+
+@pytest.mark.parametrize(
+    ("changes", "mounted", "made"),
+    [
+        ({"outputs": [tree(0, "/data/out")]}, {"/data": f"{S}/0"}, ["/data", "/data/out"]),
+        ({"outputs": [tree(0, "/out")]}, {"/out": f"{S}/0"}, ["/out"]),
+        ({"outputs": [tree(0, "/usr/x"), file(1, "/usr/y")]}, {"/usr/x": f"{S}/0", "/usr/y": f"{F}/0"}, ["/usr/x"]),
+        ({"outputs": [pattern(0, r"/d\\x/*")]}, {r"/d\x": f"{S}/0"}, [r"/d\x"]),
+        ({"outputs": [pattern(0, "/data/s/*/x?.txt")]}, {"/data/s": f"{S}/0"}, ["/data/s"]),
+        ({"inputs": [tree(0, "/in")]}, {"/in": f"{IN}/0"}, []),
+        ({"outputs": [file(0, "/data"), file(1, "/data/out")]}, {"/data": f"{S}/0"}, ["/data"]),
+        ({"outputs": [file(0, "/opt/x"), file(1, "/opt/x/y/z")]}, {"/opt/x": f"{S}/0"}, ["/opt/x", "/opt/x/y"]),
+        ({"outputs": [file(0, "/o")], "inputs": [file(0, "/o/i")]}, {"/o": f"{S}/0", "/o/i": f"{IN}/0"}, ["/o"]),
+        ({"outputs": [file(0, "/i")], "inputs": [file(0, "/i")]}, {"/i": f"{IN}/0"}, []),
+    ],
+)  # fmt: skip
+def test_directories_and_patterns_are_laid_out(changes: dict[str, Any], mounted: dict[str, str], made: list[str]) -> None:
+    """Like files: their parents are shared, but for those of the system. An output that must be a directory is one."""
+    layout = laid_out(**changes)
+    assert {mount.container_path: mount.host_path for mount in layout.mounts} == mounted
+    assert layout.directories == made
+
+
+@pytest.mark.parametrize(
+    ("changes", "mounted"),
+    [
+        ({"outputs": [file(0, "/in/a"), file(1, "/in/s/b"), pattern(2, "/in/s/*"), pattern(3, "/in/*")]}, {}),
+        ({"outputs": [file(0, "/in/s"), file(1, "/in/s/b"), tree(2, "/in")]}, {}),
+        ({"outputs": [tree(0, "/in/s/out"), tree(1, "/in/s/out/deep")]}, {"/in/s/out": f"{S}/0"}),
+        ({"volumes": ["/in/v/w", "/in/v"], "outputs": [file(0, "/in/v/a/o")]}, {"/in/v": f"{S}/0"}),
+        ({"volumes": ["/in/v"], "inputs": [tree(0, "/in"), tree(1, "/in/v/t")]}, {"/in/v": f"{S}/0", "/in/v/t": f"{IN}/1"}),
+        ({"volumes": ["/in"]}, {}),
+    ],
+)  # fmt: skip
+def test_inside_an_input_directory_only_what_is_the_tasks_own_is_mounted(
+    changes: dict[str, Any], mounted: dict[str, str]
+) -> None:
+    """An output's parent would hide what was fetched: the output is what the input has there."""
+    layout = laid_out(**{"inputs": [tree(0, "/in")], **changes})
+    assert {mount.container_path: mount.host_path for mount in layout.mounts} == {"/in": f"{IN}/0", **mounted}
+
+
+def test_a_directory_around_an_input_directory_is_shared_as_ever() -> None:
+    """Inner ones on top; and what is inside of the inner one but the task's own comes back on top of that."""
+    layout = laid_out(inputs=[tree(3, "/w/in")], outputs=[file(0, "/w/out")], volumes=["/w/in/v"])
+    assert shown(layout) == [("/w", f"{S}/0", False), ("/w/in", f"{IN}/3", True), ("/w/in/v", f"{S}/1", False)]
+    assert layout.host_path("/w/in/v/x") == f"{S}/1/x"
+
+
+def test_thousands_of_files_are_laid_out_at_once() -> None:
+    """As many as fit a task."""
+    begun = time.perf_counter()
+    layout = laid_out(
+        inputs=[file(index, f"/in/{index}") for index in range(10_000)], outputs=[file(0, "/out/" + "d/" * 2000 + "x")]
+    )
+    assert len(layout.mounts) == 10_001
+    assert time.perf_counter() - begun < 2
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -98,8 +169,11 @@ def test_paths_are_taken_in_their_shortest_form() -> None:
         ({"volumes": ["/usr/"]}, "volume /usr: would hide a system directory of the container"),
         ({"outputs": [file(0, "relative")]}, "output relative: is not an absolute path"),
         ({"inputs": [file(0, "/data")], "outputs": [file(0, "/data/out")]}, "/data: is a file and a directory at once"),
-        ({"outputs": [file(0, "/data"), file(1, "/data/out")]}, "/data: is a file and a directory at once"),
         ({"inputs": [file(0, "/a"), file(1, "/a/b")]}, "/a: is a file and a directory at once"),
+        ({"inputs": [file(0, "/a")], "outputs": [tree(0, "/a")]}, "/a: is a file and a directory at once"),
+        ({"inputs": [file(0, "/a")], "outputs": [pattern(0, "/a/*")]}, "/a: is a file and a directory at once"),
+        ({"outputs": [tree(0, "/usr")]}, "output /usr: would hide a system directory of the container"),
+        ({"outputs": [pattern(0, "/*")]}, "output /*: its directory /: would hide a system directory of the container"),
     ],
 )
 def test_paths_that_cannot_be_are_refused_with_their_name(changes: dict[str, Any], reason: str) -> None:
@@ -107,6 +181,53 @@ def test_paths_that_cannot_be_are_refused_with_their_name(changes: dict[str, Any
     with pytest.raises(faults.SystemFailure) as caught:
         laid_out(**changes)
     assert str(caught.value) == reason
+
+
+def test_mount_points_are_made_inside_of_other_mounts(tmp_path: Path) -> None:
+    """Container engines would make them outside of what the task may write, or cannot."""
+    on_disk(tmp_path, inputs=[tree(0, "/in"), tree(1, "/in/a/t"), file(2, "/in/a/f")], volumes=["/in/v"])
+    made = tmp_path / "tespes" / "inputs" / "0"
+    assert sorted(str(each.relative_to(made)) for each in made.rglob("*")) == ["a", "a/f", "a/t", "v"]
+    assert [(made / name).is_dir() for name in ("a/f", "a/t", "v")] == [False, True, True]
+
+
+def test_an_input_directorys_files_have_places(tmp_path: Path) -> None:
+    """Made by several threads, readable by everybody, with what the storage lists of directories."""
+    entry: Any = tree(0, "/in")
+    task_files = on_disk(tmp_path, inputs=[entry, file(1, "/in/a/f0")])
+    names = [f"a/{'deep/' * (number % 3)}f{number}" for number in range(300)]
+    with ThreadPoolExecutor(8) as threads:
+        places = list(threads.map(lambda name: task_files.input_place(entry, name), names))
+    task_files.make_input_directory(entry, "empty/er")
+    assert places == [str(tmp_path / "tespes" / "inputs" / "0" / name) for name in names]
+    assert all(Path(each).stat().st_mode & 0o777 == 0o644 for each in places[1:])
+    assert place(task_files, "/in/empty/er").stat().st_mode & 0o777 == 0o777
+    assert place(task_files, "/in/a/f0") != Path(places[0]), "the input that is mounted there is another one"
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "a/../../x", "/etc/x", "a//b", "a/.", "a/", "a\0b", "\udcff"])
+def test_no_name_leads_out_of_an_input_directory(tmp_path: Path, name: str) -> None:
+    """Storages list what they like: an object of S3 may be called `../x`."""
+    entry: Any = tree(0, "/in")
+    task_files = on_disk(tmp_path, inputs=[entry])
+    for make in (task_files.input_place, task_files.make_input_directory):
+        with pytest.raises(faults.SystemFailure, match=r"input /in/.*no file can have this name"):
+            make(entry, name)
+    assert list(place(task_files, "/in").iterdir()) == []
+
+
+def test_a_name_is_not_a_file_and_a_directory(tmp_path: Path) -> None:
+    """In an object store it may be both."""
+    entry: Any = tree(0, "/in")
+    task_files = on_disk(tmp_path, inputs=[entry])
+    task_files.input_place(entry, "a/b")
+    for make, name in (
+        (task_files.input_place, "a"),
+        (task_files.input_place, "a/b/c"),
+        (task_files.make_input_directory, "a/b"),
+    ):
+        with pytest.raises(faults.SystemFailure, match="is a file and a directory at once"):
+            make(entry, name)
 
 
 def test_a_link_is_read_as_the_container_sees_it(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 A zip archive whose members are stored, compressed as a whole, in base64. Each module is there as source, for any Python,
 and compiled for ours: a node with the same version need not compile it for every job, which halves a small job's cost.
-What is compiled has no docstrings, annotations and line numbers: they would be half of it.
+Both are without docstrings, comments and annotations, and what is compiled without line numbers: they would be half of it.
 """
 
 import ast
@@ -24,7 +24,7 @@ _ONLY_FOR_TYPES = "protocol.py"
 def bundle() -> str:
     """The package `tespes.runner`: base64 of zlib of a zip archive with the package PACKAGE; the same every time."""
     modules = {
-        module.name: module.read_bytes()
+        module.name: _bare(module.read_bytes(), module.name)
         for module in sorted(resources.files("tespes.runner").iterdir(), key=lambda entry: entry.name)
         if module.name.endswith(".py") and module.name != _ONLY_FOR_TYPES
     }
@@ -37,10 +37,14 @@ def bundle() -> str:
     return base64.b64encode(zlib.compress(archive.getvalue(), 9)).decode()
 
 
+def _bare(source: bytes, name: str) -> bytes:
+    tree = _Bare().visit(ast.parse(source, name))
+    return ast.unparse(ast.fix_missing_locations(tree)).encode()
+
+
 def _compiled(source: bytes, name: str) -> bytes:
     """A `.pyc` whose source is not checked (PEP 552)."""
-    tree = _Bare().visit(ast.parse(source, name))
-    code = compile(ast.fix_missing_locations(tree), name, "exec", dont_inherit=True, optimize=2)
+    code = compile(source, name, "exec", dont_inherit=True, optimize=2)
     unchecked_hash = (1).to_bytes(4, "little")
     return importlib.util.MAGIC_NUMBER + unchecked_hash + importlib.util.source_hash(source) + marshal.dumps(_unlined(code))
 
@@ -48,8 +52,19 @@ def _compiled(source: bytes, name: str) -> bytes:
 class _Bare(ast.NodeTransformer):
     """Leaves out what only people and type checkers read."""
 
+    def visit_Module(self, node: ast.Module) -> ast.AST:
+        return self._undocumented(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        return self._undocumented(node)
+
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         node.returns = None
+        return self._undocumented(node)
+
+    def _undocumented(self, node: ast.Module | ast.ClassDef | ast.FunctionDef) -> ast.AST:
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
         return self.generic_visit(node)
 
     def visit_arg(self, node: ast.arg) -> ast.AST:

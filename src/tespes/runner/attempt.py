@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from . import protocol
 
 _DIRECTORY = "tespes"
-_MOST_REASON = 10_000
 
 
 def perform(order: protocol.Order) -> protocol.JsonObject:
@@ -57,7 +56,6 @@ class Work:
     def do(self) -> None:
         """Settle the record, or raise what ended the work; either way nothing is left on the node."""
         self._record.phase = "inputs"
-        _refuse_what_is_not_supported(self._plan)
         containers = self._runtime()
         self._record.notes += containers.notes(self._plan)
         with ExitStack() as cleanup:
@@ -94,11 +92,10 @@ class Work:
             self._record.notes.append("some of the task's files could not be removed from the node")
 
     def _fetch_inputs(self) -> None:
-        for entry in self._plan["inputs"]:
-            from . import transfer  # noqa: PLC0415 - not every task has files
+        if self._plan["inputs"]:
+            from . import inputs  # noqa: PLC0415 - not every task has files
 
-            place = self._layout.host_path(mounts.absolute("input", entry["path"]))
-            self._record.inputs.append(transfer.fetch_input(self._tespes, entry, str(place)))
+            inputs.fetch(self._plan, self._tespes, self._files, self._stopped, self._record.inputs)
 
     def _run_executors(self, containers: protocol.Runtime) -> bool:
         workshop = executor.Workshop(containers, self._files, self._stopped, int(self._plan["tail_bytes"]), self._live)
@@ -119,19 +116,20 @@ class Work:
 
     def _store_outputs(self, *, succeeded: bool) -> None:
         """After a failed executor those that exist are stored, and what goes wrong is a note (design, section 5)."""
-        for entry in self._plan["outputs"]:
-            from . import transfer  # noqa: PLC0415 - not every task has files
+        if not self._plan["outputs"]:
+            return
+        from . import outputs  # noqa: PLC0415 - not every task has files
 
-            try:
-                self._record.outputs.append(transfer.store_output(self._tespes, entry, self._files))
-            except FileNotFoundError:
-                if succeeded:
-                    self._record.notes.append(f"output {entry['path']}: does not exist, nothing was stored")
-            except faults.SystemFailure as failure:
-                self._stopped.check()
-                if succeeded:
-                    raise
-                self._record.notes.append(str(failure)[:_MOST_REASON])
+        missing = self._plan["files"]["missing"] if succeeded else ""
+        try:
+            failures = outputs.store(self._plan, self._tespes, self._files, self._stopped, self._record, missing=missing)
+        except faults.SystemFailure as failure:
+            self._stopped.check()
+            failures = [failure]
+        first = failures.pop(0) if failures and succeeded else None
+        self._record.notes += outputs.told(failures)
+        if first is not None:
+            raise first
 
 
 def _node() -> dict[str, str]:
@@ -140,12 +138,3 @@ def _node() -> dict[str, str]:
 
 def _ended_by_the_node() -> faults.SystemFailure:
     return faults.SystemFailure("the node ended the job (SIGTERM)", retryable=True)
-
-
-def _refuse_what_is_not_supported(plan: protocol.Plan) -> None:
-    for kind, entries in (("input", plan["inputs"]), ("output", plan["outputs"])):
-        for entry in entries:
-            if entry["type"] == "DIRECTORY":
-                raise faults.SystemFailure(f"{kind} {entry['path']}: directories are not supported")
-            if entry.get("is_pattern"):
-                raise faults.SystemFailure(f"{kind} {entry['path']}: wildcards are not supported")

@@ -1,39 +1,30 @@
-"""The runner's conversation with TESPES: claim, reports, result, and the transfer routes (design, sections 6 and 7)."""
+"""The runner's conversation with TESPES: claim, reports and result (design, section 6)."""
 
 from __future__ import annotations
 
 import json
 import time
-from contextlib import contextmanager
 
 from . import call, clock, faults
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Iterable, Iterator, Optional, Tuple, TypeVar
+    from typing import Any, Dict, Optional, Tuple
 
     from . import protocol, stop
 
-    T = TypeVar("T")
-
-_GONE = 410
+GONE = 410
 _CLAIM_TIMEOUT_S = 30.0
 _REPORT_TIMEOUT_S = 5.0
-_TRANSFER_TIMEOUT_S = 300.0  # of silence, not of the whole transfer: a storage may think long before its last word
-_GATEWAY_STATUSES = (502, 503, 504)
-
-
-class Refused(Exception):
-    """TESPES answered a transfer with an error that may pass; the message is its `detail` (RFC 9457)."""
 
 
 class Callback:
     """TESPES, seen from the node."""
 
     def __init__(self, order: protocol.Order, run_id: str, stopped: stop.Stop) -> None:
-        self._address = call.Address(order["callback_url"].rstrip("/"))
-        self._job_id = order["job_id"]
-        self._identity = {"Authorization": f"Bearer {order['token']}", "Tespes-Run": run_id}
+        self.address = call.Address(order["callback_url"].rstrip("/"))
+        self.job_id = order["job_id"]
+        self.identity = {"Authorization": f"Bearer {order['token']}", "Tespes-Run": run_id}
         self._run_id = run_id
         self._stopped = stopped
         self.patience_s = float(order.get("report_patience_s") or 120.0)
@@ -51,7 +42,7 @@ class Callback:
             else:
                 if status < call.SERVER_ERROR:
                     return _plan(status, body)
-                why = _problem(status, body)["detail"]
+                why = problem(status, body)["detail"]
             if time.monotonic() + wait_s > deadline:
                 break
             self._stopped.wait(wait_s)
@@ -67,7 +58,7 @@ class Callback:
             status, body = self._post("reports", report, hold_s + _REPORT_TIMEOUT_S)
         except OSError:
             return None
-        if status == _GONE:
+        if status == GONE:
             self._stopped.give(faults.Killed("TESPES does not want this attempt any more"))
         if status >= call.REDIRECTION:
             return None
@@ -85,56 +76,13 @@ class Callback:
                 return
             time.sleep(wait_s)
 
-    @contextmanager
-    def transfer(
-        self, request: str, route: str, body: Iterable[bytes] = (), headers: Optional[Dict[str, str]] = None
-    ) -> Iterator[call.Answer]:
-        """The good answer to GET or PUT; raises a fault, `Refused`, `call.Away` or another `OSError`."""
-        target = f"{request} /transfer/{self._job_id}/{route}"
-        headers = {**self._identity, **(headers or {})}
-        with call.call(
-            self._address, target, headers, body=body, timeout_s=_TRANSFER_TIMEOUT_S, stopped=self._stopped
-        ) as answer:
-            if not call.OK <= answer.status < call.REDIRECTION:
-                raise self._refusal(answer)
-            yield answer
-
-    def persistently(self, one_try: Callable[[], T], tries: int = 5) -> T:
-        """What `one_try` returns at last; raises `SystemFailure` if all `tries` fail or TESPES stays away."""
-        away_since: Optional[float] = None
-        for wait_s in clock.waits():
-            try:
-                return one_try()
-            except call.Away as error:
-                away_since = away_since or time.monotonic()
-                if time.monotonic() - away_since > self.patience_s:
-                    raise self.unreachable(faults.network_reason(error)) from error
-            except (Refused, OSError) as error:
-                away_since, tries = None, tries - 1
-                if not tries:
-                    why = str(error) if isinstance(error, Refused) else faults.network_reason(error)
-                    raise faults.SystemFailure(why, retryable=True) from error
-            self._stopped.wait(wait_s)
-        raise AssertionError("waits never end")
-
     def unreachable(self, why: str) -> faults.SystemFailure:
-        return faults.SystemFailure(f"cannot reach TESPES at {self._address.url}: {why}", retryable=True)
-
-    def _refusal(self, answer: call.Answer) -> Exception:
-        if answer.status == _GONE:
-            return faults.Killed("TESPES does not want this attempt any more")
-        problem = _problem(answer.status, answer.body())
-        if answer.status in _GATEWAY_STATUSES and problem["retryable"] is None:
-            return call.Away(problem["detail"])
-        if answer.status >= call.SERVER_ERROR and problem["retryable"] is not False:
-            return Refused(problem["detail"])
-        return faults.SystemFailure(problem["detail"], retryable=False)
+        return faults.SystemFailure(f"cannot reach TESPES at {self.address.url}: {why}", retryable=True)
 
     def _post(self, route: str, document: protocol.JsonObject, timeout_s: float) -> Tuple[int, bytes]:
         body = json.dumps(document).encode("ascii")
-        headers = {**self._identity, "Content-Type": "application/json", "Content-Length": str(len(body))}
-        request = f"POST /runner/{self._job_id}/{route}"
-        with call.call(self._address, request, headers, body=[body], timeout_s=timeout_s) as answer:
+        headers = {**self.identity, "Content-Type": "application/json"}
+        with call.call(self.address, f"POST /runner/{self.job_id}/{route}", headers, body, timeout_s=timeout_s) as answer:
             return answer.status, answer.body()
 
 
@@ -148,15 +96,15 @@ def _object(body: bytes) -> Optional[protocol.JsonObject]:
 
 
 def _plan(status: int, body: bytes) -> protocol.Plan:
-    if status == _GONE:
+    if status == GONE:
         raise faults.Superseded("this attempt is not to run")
     if call.OK <= status < call.REDIRECTION:
         plan: protocol.Plan = json.loads(body)
         return plan
-    raise faults.SystemFailure(f"TESPES refused the claim: {_problem(status, body)['detail']}")
+    raise faults.SystemFailure(f"TESPES refused the claim: {problem(status, body)['detail']}")
 
 
-def _problem(status: int, body: bytes) -> Dict[str, Any]:
+def problem(status: int, body: bytes) -> Dict[str, Any]:
     """`detail`, and `retryable`: None if the answer does not say (a proxy's page, for example)."""
     try:
         problem = json.loads(body)

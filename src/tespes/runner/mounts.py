@@ -1,20 +1,24 @@
 """Where the task's absolute paths lie on the node. Pure: names only, nothing is touched.
 
-Parents of outputs, of stdout and stderr files, and volumes are directories shared by all executors, mounted where the
-task names them; only the topmost of nested ones is mounted. Inputs are mounted read-only on top, each at its own path
+Volumes, and the parents of outputs, of stdout and stderr files, are directories shared by all executors, mounted where
+the task names them; only the topmost of nested ones is mounted. Inputs are mounted read-only on top, each at its own path
 (TES 1.1: tesInput, tesOutput, tesExecutor.stdout, tesTask.volumes). Where sharing a directory would hide programs of
-the image, the file alone is mounted.
+the image, the file or directory alone is mounted.
+
+Of nested mounts the innermost counts. Inside an input directory only volumes and outputs of type DIRECTORY are mounted: a
+parent would hide the input, so any other output in there is what the input itself has at its path.
 """
 
 from __future__ import annotations
 
+import bisect
 import posixpath
 
-from . import faults
+from . import faults, patterns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional
+    from typing import Container, Iterable, List, Optional, Set, Tuple
 
     from . import protocol
 
@@ -37,19 +41,21 @@ class Mount:
 class Layout:
     """All mounts, outer ones before those inside them, and the directories to be made in the shared ones."""
 
-    __slots__ = ("directories", "mounts")
+    __slots__ = ("_at", "_paths", "directories", "mounts")
 
     def __init__(self, mounts: List[Mount], directories: List[str]) -> None:
-        self.mounts = mounts
+        self.mounts = sorted(mounts, key=lambda mount: mount.container_path)
         self.directories = directories
+        self._at = {mount.container_path: mount for mount in self.mounts}
+        self._paths = _Paths(self._at)
+
+    def mount_at(self, path: str) -> Optional[Mount]:
+        """What is mounted at this container path itself."""
+        return self._at.get(path)
 
     def mount_of(self, path: str) -> Optional[Mount]:
-        """The innermost mount that holds a container path (the last one, if two are at the same place)."""
-        found = None
-        for mount in self.mounts:
-            if is_within(path, mount.container_path):
-                found = mount
-        return found
+        """The innermost mount that holds a container path."""
+        return self._at.get(_holder(path, self._at))
 
     def host_path(self, path: str) -> Optional[str]:
         """Where a container path lies on the node, symbolic links not considered; None if it is none of the task's."""
@@ -60,26 +66,21 @@ class Layout:
 
     def holds_a_mount(self, path: str) -> bool:
         """Whether a container path is a directory on the way to a mount."""
-        return any(is_within(mount.container_path, path) for mount in self.mounts)
+        return self._paths.are_below(path)
 
 
 def lay_out(plan: protocol.Plan, directory: str) -> Layout:
     """The layout of a plan's files below `directory` on the node; raises `SystemFailure` if its paths contradict."""
-    written = [absolute("output", output["path"]) for output in plan["outputs"]]
-    for executor in plan["executors"]:
-        streams = {"stdout": executor.get("stdout"), "stderr": executor.get("stderr")}
-        written += [absolute(name, path) for name, path in streams.items() if path]
-    volumes = [_volume(path) for path in plan["volumes"]]
-    directories = sorted({*volumes, *(posixpath.dirname(path) for path in written if not _hides(path))})
-    shared = _topmost(directories)
-    alone = sorted({path for path in written if not any(is_within(path, top) for top in shared)})
-    mounts = [_shared(path, f"{directory}/shared/{number}") for number, path in enumerate(shared)]
-    mounts += [_alone(path, f"{directory}/files/{number}") for number, path in enumerate(alone)]
-    mounts += [_input(entry, directory) for entry in plan["inputs"]]
-    mounts.sort(key=lambda mount: mount.container_path)
-    layout = Layout(mounts, directories)
-    _check(layout, written)
-    return layout
+    wanted = _Wanted(plan)
+    shared, made = wanted.directories()
+    held = {*shared, *wanted.inputs}
+    alone = sorted(path for path in wanted.written if not _holder(path, held))
+    mounts = [Mount(path, f"{directory}/shared/{number}", is_file=False, read_only=False) for number, path in enumerate(shared)]
+    mounts += [Mount(path, f"{directory}/files/{number}", is_file=True, read_only=False) for number, path in enumerate(alone)]
+    for path, entry in wanted.inputs.items():
+        place = f"{directory}/inputs/{entry['index']}"
+        mounts.append(Mount(path, place, is_file=path not in wanted.trees, read_only=True))
+    return Layout(mounts, made)
 
 
 def absolute(what: str, path: str) -> str:
@@ -109,23 +110,93 @@ def _field(text: str) -> str:
     return '"%s"' % text.replace('"', '""') if any(character in text for character in ',"\n\r') else text
 
 
-def _shared(path: str, place: str) -> Mount:
-    return Mount(path, place, is_file=False, read_only=False)
+class _Wanted:
+    """What the plan's paths are there for.
+
+    `inputs` and, of them, the `trees` (directories); `written` files; directories that are the task's `own` wherever they
+    are, and others that only `surround` something.
+    """
+
+    def __init__(self, plan: protocol.Plan) -> None:
+        self.inputs = {absolute("input", entry["path"]): entry for entry in plan["inputs"]}
+        self.trees = {path for path, entry in self.inputs.items() if entry["type"] == "DIRECTORY"}
+        self.own = {_not_hiding("volume", absolute("volume", path)) for path in plan["volumes"]}
+        self.surrounding: Set[str] = set()
+        streams = _streams(plan)
+        self.written = set(streams)
+        self._add_outputs(plan["outputs"])
+        self.surrounding |= {posixpath.dirname(path) for path in self.written if not _hides(path)}
+        everything = _Paths({*self.inputs, *self.written, *self.own, *self.surrounding})
+        _refuse_contradictions({*streams, *self.inputs} - self.trees, {*self.own, *self.surrounding, *self.trees}, everything)
+        self.surrounding |= {_not_hiding("output", path) for path in self.written if everything.are_below(path)}
+
+    def directories(self) -> Tuple[List[str], List[str]]:
+        """Those to be mounted, and all that are to be made."""
+        around: List[str] = []
+        mounted, made = [], []
+        for path in sorted({*self.own, *self.surrounding, *self.trees}, key=_key):
+            while around and not is_within(path, around[-1]):
+                around.pop()
+            is_in_an_input = bool(around) and around[-1] in self.trees
+            if path in self.trees:
+                around.append(path)
+            elif path in self.own or not is_in_an_input:
+                made.append(path)
+                if is_in_an_input or not around:
+                    mounted.append(path)
+                    around.append(path)
+        return mounted, made
+
+    def _add_outputs(self, outputs: List[protocol.File]) -> None:
+        for entry in outputs:
+            path = absolute("output", entry["path"])
+            if entry.get("is_pattern"):
+                self.surrounding.add(_not_hiding(f"output {path}: its directory", patterns.directory(path)))
+            elif entry["type"] == "DIRECTORY":
+                self.own.add(_not_hiding("output", path))
+                if not _hides(path):
+                    self.surrounding.add(posixpath.dirname(path))
+            else:
+                self.written.add(path)
 
 
-def _alone(path: str, place: str) -> Mount:
-    return Mount(path, place, is_file=True, read_only=False)
+class _Paths:
+    """Paths, sorted so that what is below one comes right after it."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._keys = sorted(map(_key, paths))
+
+    def are_below(self, path: str) -> bool:
+        """Whether any is below a path, and not the path itself."""
+        key = _key(path)
+        place = bisect.bisect_right(self._keys, key)
+        return place < len(self._keys) and self._keys[place].startswith(key)
 
 
-def _input(entry: protocol.File, directory: str) -> Mount:
-    path = absolute("input", entry["path"])
-    return Mount(path, f"{directory}/inputs/{entry['index']}", is_file=True, read_only=True)
+def _key(path: str) -> str:
+    return path.rstrip("/") + "/"
 
 
-def _volume(path: str) -> str:
-    path = absolute("volume", path)
+def _holder(path: str, paths: Container[str]) -> str:
+    """The innermost of paths that is a path or holds it; empty if there is none."""
+    while path not in paths:
+        path, inner = posixpath.dirname(path), path
+        if path == inner:
+            return ""
+    return path
+
+
+def _streams(plan: protocol.Plan) -> Set[str]:
+    found = set()
+    for executor in plan["executors"]:
+        streams = {"stdout": executor.get("stdout"), "stderr": executor.get("stderr")}
+        found |= {absolute(name, path) for name, path in streams.items() if path}
+    return found
+
+
+def _not_hiding(what: str, path: str) -> str:
     if path in _NEVER_HIDDEN:
-        raise faults.SystemFailure(f"volume {path}: would hide a system directory of the container")
+        raise faults.SystemFailure(f"{what} {path}: would hide a system directory of the container")
     return path
 
 
@@ -134,17 +205,8 @@ def _hides(path: str) -> bool:
     return parent in _NEVER_HIDDEN or any(is_within(parent, system) for system in SYSTEM_DIRECTORIES)
 
 
-def _topmost(directories: List[str]) -> List[str]:
-    top: List[str] = []
-    for path in directories:  # sorted: an outer directory comes before what is inside it
-        if not any(is_within(path, outer) for outer in top):
-            top.append(path)
-    return top
-
-
-def _check(layout: Layout, written: List[str]) -> None:
-    files = {mount.container_path for mount in layout.mounts if mount.is_file} | set(written)
-    for path in files:
-        others = [mount.container_path for mount in layout.mounts if mount.container_path != path]
-        if any(is_within(other, path) for other in (*layout.directories, *others)):
+def _refuse_contradictions(files: Set[str], directories: Set[str], everything: _Paths) -> None:
+    """An output of type FILE is none of the files: it may turn out a directory, which is what Nextflow means."""
+    for path in sorted(files):
+        if path in directories or everything.are_below(path):
             raise faults.SystemFailure(f"{path}: is a file and a directory at once")

@@ -21,19 +21,63 @@ class _File(TypedDict):
     index: int
     path: str
     type: str
+    through: bool
 
 
 class File(_File, total=False):
     """An input or an output: `index` names it in the transfer routes, `path` is where the container sees it.
 
+    `through`: whether its bytes pass through TESPES; if not, the node asks for a `Way` right before each transfer.
     Outputs have `is_pattern`: whether the path has wildcards. If it has none, `*?[` are characters like others.
     """
 
     is_pattern: bool
 
 
+class Habits(TypedDict):
+    """How files are moved: `at_once` at a time; `silence_s` is how long a storage may say nothing; at most `most_files`
+    belong to a task; `missing` says what an output that is not there is, a `note` or a `fail`ure.
+    """
+
+    at_once: int
+    silence_s: float
+    most_files: int
+    missing: str
+
+
+class Listed(TypedDict, total=False):
+    """A line of the answer to POST /transfer/{job}/inputs/{index}/list (application/x-ndjson).
+
+    `name` is a path below the input's, with `size_bytes` if that is known, or with `is_directory`. The last line is
+    `end` (true), or `problem` (detail, retryable): without either the answer was cut off. The only line before `end` may be
+    `look`: a way to a page with links, at which the node looks itself.
+    """
+
+    name: str
+    size_bytes: Optional[int]
+    is_directory: bool
+    look: "Way"
+    problem: JsonObject
+    end: bool
+
+
+class Way(TypedDict, total=False):
+    """How one file is moved (POST /transfer/{job}/{inputs|outputs}/{index}/ways): the answer for each name or file asked.
+
+    `through`: by GET or PUT at the transfer routes. `url`, with `headers`: by one request straight to the storage; it may have
+    a signature, so `shown` is what people may see. `upload`: in parts of `part_bytes`, whose URLs are asked for one by one.
+    """
+
+    through: bool
+    url: str
+    headers: Dict[str, str]
+    shown: str
+    upload: str
+    part_bytes: int
+
+
 class MovedFile(TypedDict):
-    """An input that was fetched or an output that was stored."""
+    """A file that was fetched or stored, of the input or output `index`; `path` is its own, in the container."""
 
     index: int
     path: str
@@ -94,6 +138,7 @@ class Plan(TypedDict):
     executors: List[Executor]
     resources: Resources
     runtime: RuntimeOrder
+    files: Habits
     tail_bytes: int
     heartbeat_s: float
     report_patience_s: float

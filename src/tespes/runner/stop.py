@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from . import faults
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Iterator, Optional
+    from typing import Callable, Iterator, List, Optional
 
 
 class Stop:
@@ -19,17 +19,16 @@ class Stop:
         self._given = threading.Event()
         self._lock = threading.RLock()  # re-entrant: a signal handler may give the order while the main thread holds it
         self._why: Optional[faults.Fault] = None
-        self._action: Optional[Callable[[], None]] = None
+        self._actions: List[Callable[[], None]] = []
 
     def give(self, why: faults.Fault) -> None:
-        """End what is going on; the first reason stays. Returns when the action that was to be called is done."""
+        """End what is going on; the first reason stays. Returns when all actions that were to be called are done."""
         with self._lock:
             if self._why is None:
                 self._why = why
             self._given.set()
-            action, self._action = self._action, None
-            if action is not None:
-                action()
+            while self._actions:
+                self._actions.pop()()
 
     def given(self) -> bool:
         return self._given.is_set()
@@ -48,11 +47,18 @@ class Stop:
     def calling(self, action: Callable[[], None]) -> Iterator[None]:
         """While inside, the order runs `action` in the thread of whoever gives it; leaving waits until that is done."""
         with self._lock:
-            self._action = action
-            if self.given():
-                self.give(faults.Killed("stopped before"))
+            self._actions.append(action)
+            if self._why is not None:
+                self.give(self._why)
         try:
             yield
         finally:
-            with self._lock:
-                self._action = None
+            with self._lock, suppress(ValueError):  # it was called
+                self._actions.remove(action)
+
+    @contextmanager
+    def passed_on(self) -> Iterator[Stop]:
+        """An order of its own for a part of the work, which is also given when this one is."""
+        part = Stop()
+        with self.calling(lambda: part.give(self._why or faults.Killed("stopped"))):
+            yield part

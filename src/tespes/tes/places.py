@@ -7,6 +7,7 @@ An output of type FILE contradicts no directory: it may turn out one itself. Nex
 """
 
 import posixpath
+import re
 from collections.abc import Iterable
 from enum import IntEnum
 
@@ -59,7 +60,7 @@ def check(task: Task) -> None:
         places.sort()
         _refuse_contradictions(places, task.inputs or ())
         if any(place[2] is Role.INPUT and not place[1] for place in places):
-            _refuse_writing_into_inputs(places)
+            _refuse_writing_into_inputs(places, task.outputs or ())
 
 
 def key(path: str) -> str:
@@ -89,13 +90,13 @@ def _streams(executors: Iterable[Executor]) -> list[_Place]:
 
 
 def _output(output: Output, index: int) -> _Place:
-    """An output; of a pattern, the directory that it is looked for in."""
+    """An output; of a pattern, the directory that it is looked for in, without the backslashes of its escapes."""
     path = key(output.path)
     if not output.is_pattern:
         return path, output.type is _FILE, Role.OUTPUT, index
     names = path.split("/")
     fixed = next(place for place, name in enumerate(names) if has_wildcard(name))
-    return "/".join([*names[:fixed], ""]), False, Role.OUTPUT, index
+    return re.sub(r"\\(.)", r"\1", "/".join([*names[:fixed], ""]), flags=re.DOTALL), False, Role.OUTPUT, index
 
 
 def _field(place: _Place) -> str:
@@ -155,8 +156,11 @@ def _refuse_another_input(before: _Place, place: _Place, inputs: tuple[Input, ..
         raise errors.BadRequest(_field(place), found, "one input for each path, or the same one again, is expected")
 
 
-def _refuse_writing_into_inputs(places: list[_Place]) -> None:
-    """Of nested directories the innermost counts: a volume inside of an input is writable."""
+def _refuse_writing_into_inputs(places: list[_Place], outputs: tuple[Output, ...]) -> None:
+    """Of nested directories the innermost counts: a volume inside of an input is writable, an output of type DIRECTORY, too.
+
+    A pattern says nothing of the directory that it is looked for in.
+    """
     around: list[_Place] = []
     for place in places:
         while around and not place[0].startswith(around[-1][0]):
@@ -164,5 +168,6 @@ def _refuse_writing_into_inputs(places: list[_Place]) -> None:
         if around and around[-1][2] is Role.INPUT and place[2] in _STREAMS:
             found = f"{_path(place)}, which is inside {_path(around[-1])}, {_field(around[-1])}"
             raise errors.BadRequest(_field(place), found, _READ_ONLY)
-        if not place[1] and place[2] is not Role.WORKDIR and not (around and around[-1][0] == place[0]):
+        says_nothing = place[2] is Role.WORKDIR or (place[2] is Role.OUTPUT and outputs[place[3]].is_pattern)
+        if not place[1] and not says_nothing and not (around and around[-1][0] == place[0]):
             around.append(place)
