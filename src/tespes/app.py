@@ -26,13 +26,15 @@ from tespes.flow.listen import Listener
 from tespes.flow.live import Live
 from tespes.flow.project import Projector
 from tespes.flow.read import TaskReader
+from tespes.flow.transfers import Transfers
+from tespes.flow.uploads import Uploads
 from tespes.flow.watch import Watch
 from tespes.local import files
 from tespes.local.rabbitmq import PrivateRabbitMQ, listens
 from tespes.projections import TASK_VIEW
 from tespes.pulsar import amqp
 from tespes.settings import Settings
-from tespes.storage import SCHEMES, Storage
+from tespes.storage import Storage
 from tespes.store import Store
 from tespes.tes import rules
 from tespes.tes.service import service_info
@@ -75,6 +77,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
         background = await stack.enter_async_context(_Background())
         background.start("append", opened.log.run)
         built = _Built(settings, opened, configuration.sites(settings, broker_url, url))
+        stack.push_async_callback(built.storage.close)
         await built.projector.prepare()
         built.start(background)
         await stack.enter_async_context(_served(listening, built.application))
@@ -127,25 +130,28 @@ class _Built:
         terms = pulsar.Terms(settings.runner.claim_timeout_s, settings.runner.report_patience_s)
         means = Means(self._links, key, terms, configuration.patience(settings))
         self._dispatch = Dispatch(log, documents, tasks, watch, means)
+        self.storage = Storage(configuration.storage_options(settings))
+        self._uploads = Uploads(opened.uploads, self.storage, tasks, log)
         attendant = Attendant(
             tasks=tasks,
             results=results,
             watch=watch,
             bell=self._bell,
             live=live,
-            storage=Storage(configuration.storage_options(settings)),
-            blobs=blobs,
+            storage=self.storage,
             sites=sites,
             key=key,
             habits=configuration.habits(settings),
         )
-        info = service_info(configuration.service(settings), _storages(settings), rules.SUPPORTED_BACKEND_PARAMETERS)
+        transfers = Transfers(working=attendant.working, storage=self.storage, blobs=blobs, uploads=self._uploads)
+        info = service_info(configuration.service(settings), self.storage.usable(), rules.SUPPORTED_BACKEND_PARAMETERS)
         routes = api.TaskRoutes(tasks, reader, blobs, self._bell, settings.http.cancel_wait_s, info)
         http = settings.http
         self.application = api.application(
             routes,
             api.LiveRoutes(reader, live),
             api.RunnerRoutes(attendant),
+            api.TransferRoutes(attendant, transfers),
             max_body_bytes=http.max_body_bytes,
             cors_origins=http.cors_origins,
             public_url=http.public_url,
@@ -155,6 +161,7 @@ class _Built:
     def start(self, background: _Background) -> None:
         """Start what the roles ask for."""
         background.start("bell", self._bell.run)
+        background.start("uploads", self._uploads.run)
         if "project" in self._roles:
             background.start("project", self.projector.run)
         if "listen" in self._roles or "dispatch" in self._roles:
@@ -243,11 +250,6 @@ def _key(settings: Settings) -> bytes:
     if len(key) < _KEY_BYTES:
         raise errors.SetupError(f"{path} is damaged: remove it; the attempts that run now will be turned away")
     return key
-
-
-def _storages(settings: Settings) -> tuple[str, ...]:
-    """What service info says of storages: the servers that TESPES has a login for, and every kind that it speaks."""
-    return (*(f"ftp://{host}/" for host in settings.storage.ftp), *(f"{scheme}://" for scheme in SCHEMES))
 
 
 def _described(sites: dict[str, pulsar.Site]) -> str:

@@ -17,6 +17,8 @@ from tespes.flow.execute import By, Tasks
 from tespes.flow.live import Live
 from tespes.flow.project import Projector
 from tespes.flow.read import TaskReader
+from tespes.flow.transfers import Transfers
+from tespes.flow.uploads import Uploads
 from tespes.flow.watch import Watch
 from tespes.projections import TASK_VIEW
 from tespes.pulsar import Habits
@@ -87,29 +89,36 @@ async def api_at_work(
     showing: tes.Showing | None = None,
     cors_origins: tuple[str, ...] = (),
     max_body_bytes: int = MOST_BODY_BYTES,
+    storage: Storage | None = None,
 ) -> AsyncIterator[Api]:
     """The interface, on an SQLite store in that directory."""
     async with stores.in_sqlite(directory).open() as store:
         tasks, bell = Tasks(store.log), Bell(store.log)
         live = Live(bell)
         reader = TaskReader(store.log, store.documents, store.blobs, showing or tes.Showing())
+        storage = storage or Storage(Options())
         attendant = Attendant(
             tasks=tasks,
             results=Results(tasks, store.blobs),
             watch=Watch({}, given.at(0)),
             bell=bell,
             live=live,
-            storage=Storage(Options()),
-            blobs=store.blobs,
+            storage=storage,
             sites={},
             key=KEY,
             habits=Habits(),
         )
         info = service_info(SERVICE, ("ftp://",), ())
         routes = api.TaskRoutes(tasks, reader, store.blobs, bell, 0.0, info)
-        runners = api.RunnerRoutes(attendant)
+        uploads = Uploads(store.uploads, storage, tasks, store.log)
+        transfers = Transfers(working=attendant.working, storage=storage, blobs=store.blobs, uploads=uploads)
         application = api.application(
-            routes, api.LiveRoutes(reader, live), runners, max_body_bytes=max_body_bytes, cors_origins=cors_origins
+            routes,
+            api.LiveRoutes(reader, live),
+            api.RunnerRoutes(attendant),
+            api.TransferRoutes(attendant, transfers),
+            max_body_bytes=max_body_bytes,
+            cors_origins=cors_origins,
         )
         projector = Projector(store.log, store.documents, TASK_VIEW)
         await projector.prepare()

@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
-from test_flows import BY, RUN, Site, storage_at
+from test_flows import BY, RUN, Site
+from test_transfers import storage_at
 
 from submissions import read, task
 from tespes.api.submission import Submitted
 from tespes.flow import texts
-from tespes.flow.attend import Caller
-from tespes.flow.jobs import Job
+from tespes.flow.jobs import Caller, Job
 from tespes.local.ftp import LocalFTP
 from tespes.store import Store
 from tespes.task import commands
@@ -24,8 +24,8 @@ async def fetched(site: Site, submitted: Submitted) -> list[bytes]:
     await site.begin(created.id, 1, RUN)
     contents = []
     for index in range(len(submitted.task.inputs or ())):
-        async with site.attendant.fetch(Caller(Job(created.id, 1), RUN), index) as pieces:
-            contents.append(b"".join([piece async for piece in pieces]))
+        async with site.transfers.fetch(Caller(Job(created.id, 1), RUN), index, "", None) as fetched:
+            contents.append(b"".join([piece async for piece in fetched.pieces]))
     return contents
 
 

@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 
 from tespes import errors, tes
-from tespes.flow.attend import Attendant, Caller, Results
+from tespes.flow.attend import Attendant, Results
 from tespes.flow.bell import Bell
 from tespes.flow.cancel import cancel
 from tespes.flow.execute import By, KnownTask, Tasks, now
-from tespes.flow.jobs import Job
+from tespes.flow.jobs import Caller, Job
 from tespes.flow.listen import Listener
 from tespes.flow.live import Live, Tails, logs
 from tespes.flow.read import TaskReader
+from tespes.flow.transfers import Transfers
+from tespes.flow.uploads import Uploads
 from tespes.flow.watch import Watch
-from tespes.local.ftp import LocalFTP
 from tespes.pulsar import Habits, result
 from tespes.storage import Options, Storage
-from tespes.storage.ftp import Login
 from tespes.store import Store
 from tespes.task import commands
 from tespes.task.state import Canceling, Claimed, Ended, Waiting
@@ -43,22 +43,25 @@ class Site:
         self.listener = Listener("site", self.tasks, results, self.watch, 45.0)
         self.bell = Bell(store.log)
         self.live = Live(self.bell)
+        storage = storage or Storage(Options())
         self.attendant = Attendant(
             tasks=self.tasks,
             results=results,
             watch=self.watch,
             bell=self.bell,
             live=self.live,
-            storage=storage or Storage(Options()),
-            blobs=store.blobs,
+            storage=storage,
             sites={},
             key=b"key",
             habits=Habits(),
         )
+        uploads = Uploads(store.uploads, storage, self.tasks, store.log)
+        self.transfers = Transfers(working=self.attendant.working, storage=storage, blobs=store.blobs, uploads=uploads)
 
-    async def running(self, *outputs: tes.Output, attempt: int = 1) -> KnownTask:
+    async def running(self, *outputs: tes.Output, inputs: tuple[tes.Input, ...] = (), attempt: int = 1) -> KnownTask:
         """A task whose runner claimed it and started its executor."""
-        submitted = tes.Task(executors=(tes.Executor(image="any", command=("true",)),), outputs=outputs or None)
+        executor = tes.Executor(image="any", command=("true",))
+        submitted = tes.Task(executors=(executor,), inputs=inputs or None, outputs=outputs or None)
         task = await self.tasks.create(commands.CreateTask(task=submitted), "somebody", BY)
         return await self.begin(task.id, attempt, RUN)
 
@@ -151,6 +154,15 @@ async def test_a_file_that_was_not_declared_is_not_believed(site: Site) -> None:
     assert shown["logs"][0]["outputs"] == []
 
 
+async def test_a_line_without_its_lists_says_that_they_are_missing(site: Site) -> None:
+    """Long lists go by HTTP only; if that never came, nobody shall think that nothing was stored."""
+    task = await site.running(tes.Output(url="ftp://h/x", path="/out/*", path_prefix="/out"))
+    assert await site.final(task.id, line(task.id, outputs_count=20_000, outputs_sha256="0" * 64)) is None
+    shown = await site.reader.get(task.id, tes.View.FULL)
+    assert shown["state"] == "COMPLETE"
+    assert "20,000 outputs were moved, but the list of them did not reach TESPES" in shown["logs"][0]["system_logs"]
+
+
 async def test_a_runner_that_says_too_much_is_not_believed(site: Site) -> None:
     """`succeeded` without every executor's end is a system failure."""
     task = await site.running()
@@ -177,40 +189,6 @@ async def test_a_crowd_of_commands_on_one_task_gets_through(site: Site) -> None:
     await asyncio.gather(*(site.tasks.execute(task.id, start, BY) for start in starts))
     shown = await site.reader.get(task.id, tes.View.MINIMAL)
     assert shown["state"] == "RUNNING"
-
-
-async def test_an_upload_of_an_attempt_that_is_over_never_gets_its_name(a_store: Store, ftp: LocalFTP) -> None:
-    """It began while the attempt was wanted; at its end it is not: 410, and nothing is left of it."""
-    site = Site(a_store, storage_at(ftp))
-    task = await site.running(tes.Output(url=f"{ftp.url}/over/out", path="/out/x"))
-    caller = Caller(Job(task.id, 1), RUN)
-
-    async def slowly() -> AsyncIterator[bytes]:
-        yield b"old "
-        await site.tasks.execute(task.id, commands.CancelTask(), BY)
-        yield b"attempt"
-
-    with pytest.raises(errors.AttemptGone):
-        await site.attendant.store(caller, 0, slowly())
-    assert [path for path in (ftp.directory / "over").rglob("*") if path.is_file()] == []
-
-
-async def test_many_uploads_into_one_new_directory_all_arrive(ftp: LocalFTP) -> None:
-    """Whoever makes the directory first, the others use it; a file that is there is replaced."""
-    storage = storage_at(ftp)
-
-    async def content(number: int) -> AsyncIterator[bytes]:
-        yield str(number).encode()
-
-    await asyncio.gather(*(storage.store(f"{ftp.url}/a/b/{number}", content(number)) for number in range(20)))
-    assert [(ftp.directory / "a" / "b" / str(number)).read_text() for number in range(20)] == [str(n) for n in range(20)]
-    await storage.store(f"{ftp.url}/a/b/7", content(77))
-    assert (ftp.directory / "a" / "b" / "7").read_text() == "77"
-
-
-def storage_at(ftp: LocalFTP) -> Storage:
-    """The storages, with a login for that server."""
-    return Storage(Options(ftp_logins={"127.0.0.1": Login(ftp.user, ftp.password)}))
 
 
 @pytest.fixture

@@ -7,12 +7,14 @@ from tespes.api.live import LiveRoutes
 from tespes.api.problems import answer_errors
 from tespes.api.runners import RunnerRoutes
 from tespes.api.tasks import TaskRoutes
+from tespes.api.transfers import TransferRoutes
 
 
 def application(
     tasks: TaskRoutes,
     live: LiveRoutes,
     runners: RunnerRoutes,
+    transfers: TransferRoutes,
     *,
     max_body_bytes: int,
     cors_origins: tuple[str, ...] = (),
@@ -29,9 +31,10 @@ def application(
     live.add_to(app)
     docs.add_to(app)
     runners.add_to(app)
+    transfers.add_to(app)
     cors.protect(app, cors_origins, public_url)
     cors.allow(app, cors_origins)
     return app
 
 
-__all__ = ["LiveRoutes", "RunnerRoutes", "TaskRoutes", "application"]
+__all__ = ["LiveRoutes", "RunnerRoutes", "TaskRoutes", "TransferRoutes", "application"]

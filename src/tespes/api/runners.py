@@ -1,19 +1,18 @@
-"""What runners call: claim, reports and result, and the transfer of files that TESPES holds the credentials for."""
+"""What runners call: claim, reports and result."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated, Literal, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from tespes import errors
-from tespes.api.problems import bad_request, from_error, json
+from tespes.api.problems import bad_request, json
 from tespes.flow import live
-from tespes.flow.attend import Attendant, Caller
+from tespes.flow.attend import Attendant
+from tespes.flow.jobs import Caller
 from tespes.pulsar import result
 
-_PIECE_BYTES = 256 * 1024
-_MOST_BYTES = 16 * 2**20  # of what a runner says, whatever clients may send: the ends of all executors' output are in a result
+_MOST_BYTES = 64 * 2**20  # of what a runner says: the lists of all files are in a result, and the ends of all executors' output
 _DONE = 204
 
 Text = Annotated[str, Field(max_length=2**17)]
@@ -85,13 +84,11 @@ class RunnerRoutes:
         app.router.add_post("/runner/{job}/claim", self.claim)
         app.router.add_post("/runner/{job}/reports", self.report)
         app.router.add_post("/runner/{job}/result", self.result)
-        app.router.add_get(r"/transfer/{job}/inputs/{index:\d{1,9}}", self.fetch, allow_head=False)
-        app.router.add_put(r"/transfer/{job}/outputs/{index:\d{1,9}}", self.store)
 
     async def claim(self, request: web.Request) -> web.Response:
         """The start gate: the plan, or 410."""
         caller = self._caller(request)
-        claim = _read(_CLAIM, await _said(request))
+        claim = await read(_CLAIM, request)
         if claim.run_id != caller.run_id:
             raise errors.BadRequest("run_id", claim.run_id, "the run id of the header Tespes-Run is expected")
         return json(await self._attendant.claim(caller, claim.node.host, claim.node.python))
@@ -99,7 +96,7 @@ class RunnerRoutes:
     async def report(self, request: web.Request) -> web.Response:
         """A report: 204, or 410 for a runner that should stop."""
         caller = self._caller(request)
-        match _read(_REPORT, await _said(request)):
+        match await read(_REPORT, request):
             case Started() as started:
                 await self._attendant.started(caller, started.executor, started.at)
             case Ended() as ended:
@@ -113,59 +110,30 @@ class RunnerRoutes:
     async def result(self, request: web.Request) -> web.Response:
         """The runner's result: 204 when it is in the log."""
         caller = self._caller(request)
-        await self._attendant.result(caller, _read(_RESULT, await _said(request)))
-        return web.Response(status=_DONE)
-
-    async def fetch(self, request: web.Request) -> web.StreamResponse:
-        """An input's bytes. What goes wrong after the first of them breaks the connection, so that nobody is fooled."""
-        caller = self._caller(request)
-        response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
-        response.enable_chunked_encoding()
-        async with self._attendant.fetch(caller, int(request.match_info["index"])) as pieces:
-            try:
-                async for piece in pieces:
-                    if not response.prepared:
-                        await response.prepare(request)
-                    await response.write(piece)
-            except errors.TransferError as error:
-                if not response.prepared:
-                    return from_error(error)
-                _break(request)
-                raise ConnectionResetError(str(error)) from error
-        if not response.prepared:
-            await response.prepare(request)
-        await response.write_eof()
-        return response
-
-    async def store(self, request: web.Request) -> web.Response:
-        """Store an output: 204 when the file is whole at its place."""
-        caller = self._caller(request)
-        await self._attendant.store(caller, int(request.match_info["index"]), _pieces(request))
+        await self._attendant.result(caller, await read(_RESULT, request))
         return web.Response(status=_DONE)
 
     def _caller(self, request: web.Request) -> Caller:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise errors.Unauthorized("a bearer token is expected")
-        return self._attendant.admit(request.match_info["job"], token, request.headers.get("Tespes-Run", ""))
+        return caller_of(request, self._attendant)
 
 
-async def _said(request: web.Request) -> bytes:
-    return await request.clone(client_max_size=_MOST_BYTES).read()
+def caller_of(request: web.Request, attendant: Attendant) -> Caller:
+    """Whose request it is.
+
+    :raises errors.Unauthorized: it has no token of that job
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise errors.Unauthorized("a bearer token is expected")
+    return attendant.admit(request.match_info["job"], token, request.headers.get("Tespes-Run", ""))
 
 
-def _read(kind: TypeAdapter[Said], body: bytes) -> Said:
+async def read(kind: TypeAdapter[Said], request: web.Request) -> Said:
+    """What a runner says.
+
+    :raises errors.BadRequest: it has another shape
+    """
     try:
-        return kind.validate_json(body)
+        return kind.validate_json(await request.clone(client_max_size=_MOST_BYTES).read())
     except ValidationError as error:
         raise bad_request(error) from error
-
-
-async def _pieces(request: web.Request) -> AsyncIterator[bytes]:
-    async for piece in request.content.iter_chunked(_PIECE_BYTES):
-        yield piece
-
-
-def _break(request: web.Request) -> None:
-    if request.transport is not None:
-        request.transport.abort()

@@ -1,25 +1,24 @@
-"""Attend to the runners on the nodes: their claims, reports and results, and the files that pass through TESPES."""
+"""Attend to the runners on the nodes: their claims, reports and results."""
 
 import hmac
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from tespes import errors, events, tes
 from tespes.events import Outcome, moment
-from tespes.flow import texts
+from tespes.flow import names, texts
 from tespes.flow.bell import Bell
 from tespes.flow.execute import By, KnownTask, Tasks, now
 from tespes.flow.follow import wait
-from tespes.flow.jobs import Job, job
+from tespes.flow.jobs import Caller, Job, job
 from tespes.flow.live import Live, Tails
 from tespes.flow.watch import Watch
 from tespes.pulsar import Habits, Site, result
 from tespes.pulsar import job as jobs
 from tespes.pulsar import plan as plans
-from tespes.storage import Storage, shown
+from tespes.storage import At, Storage, shown
 from tespes.store import Blobs
 from tespes.task import commands
 from tespes.task.state import Canceling, Claimed, Ended, State
@@ -42,10 +41,8 @@ class Results:
         over = isinstance(known.state, Ended)  # then nothing of it will be kept
         executors = () if over else said.executors
         inline_bytes = texts.INLINE_BYTES if len(executors) <= _MANY_EXECUTORS else 0
-        inputs, inputs_kept = await texts.keep_files(self._blobs, "inputs", _files(said.inputs, known.submitted.inputs or ()))
-        outputs, outputs_kept = await texts.keep_files(
-            self._blobs, "outputs", _files(said.outputs, known.submitted.outputs or ())
-        )
+        inputs, inputs_kept = await texts.keep_files(self._blobs, "inputs", () if over else _inputs(said, known))
+        outputs, outputs_kept = await texts.keep_files(self._blobs, "outputs", () if over else _outputs(said, known))
         told = commands.Result(
             attempt=named.attempt,
             run_id=said.run_id,
@@ -56,7 +53,7 @@ class Results:
             executors=tuple([await self.ended(named, each, inline_bytes) for each in executors]),
             inputs=inputs,
             outputs=outputs,
-            notes=tuple(note[:_NOTE_CHARACTERS] for note in said.notes[:_NOTES]),
+            notes=tuple(note[:_NOTE_CHARACTERS] for note in (*_left_out(said), *said.notes[:_NOTES])),
             kept=inputs_kept + outputs_kept,
         )
         await self._tasks.execute(named.task_id, commands.ReportResult(result=told), by)
@@ -75,14 +72,6 @@ class Results:
         return await texts.keep_tails(self._blobs, ended, inline_bytes)
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """A runner that asks for something: which attempt, and which run of it."""
-
-    job: Job
-    run_id: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attendant:
     """What runners talk to.
@@ -96,7 +85,6 @@ class Attendant:
     bell: Bell
     live: Live
     storage: Storage
-    blobs: Blobs
     sites: Mapping[str, Site]
     key: bytes
     habits: Habits
@@ -123,7 +111,9 @@ class Attendant:
         except errors.NotFound as error:
             raise errors.AttemptGone(str(error)) from error
         self.watch.heard(named.task_id, named.attempt, now(), runner=True)
-        return plans.plan(named.id, known.submitted, self._runtime(known), self.habits)
+        return plans.plan(
+            named.id, known.submitted, self._runtime(known), self.habits, lambda *of: self._goes_through(known, *of)
+        )
 
     async def heartbeat(self, caller: Caller, hold_s: float, tails: Tails | None) -> bool:
         """The runner is alive, and waits for up to `hold_s`: whether somebody wants to see what its executor writes.
@@ -132,22 +122,22 @@ class Attendant:
         """
         task_id = caller.job.task_id
         with self.bell.listening(task_id) as rung:
-            await self._working(caller)
+            await self.working(caller)
             if tails is not None:
                 self.live.show(task_id, caller.job.attempt, tails)
             if not self.live.is_wanted(task_id) and await wait(rung, min(hold_s, self.habits.heartbeat_s)):
-                await self._working(caller)
+                await self.working(caller)
         return self.live.is_wanted(task_id)
 
     async def started(self, caller: Caller, executor: int, at: datetime) -> None:
         """An executor started; raises as `heartbeat` does."""
-        await self._working(caller)
+        await self.working(caller)
         command = commands.ReportStart(attempt=caller.job.attempt, run_id=caller.run_id, executor=executor, at=moment.whole(at))
         await self.tasks.execute(caller.job.task_id, command, self._by(caller))
 
     async def ended(self, caller: Caller, said: result.Ended) -> None:
         """An executor ended; raises as `heartbeat` does."""
-        await self._working(caller)
+        await self.working(caller)
         ended = await self.results.ended(caller.job, said)
         command = commands.ReportEnd(run_id=caller.run_id, ended=ended)
         await self.tasks.execute(caller.job.task_id, command, self._by(caller))
@@ -161,44 +151,11 @@ class Attendant:
             raise errors.BadRequest("run_id", said.run_id, "the run id of the header Tespes-Run")
         await self.results.record(caller.job, known, said, self._by(caller))
 
-    @asynccontextmanager
-    async def fetch(self, caller: Caller, index: int) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The bytes of an input, in pieces.
+    async def working(self, caller: Caller) -> KnownTask:
+        """The task, of an attempt that is still wanted.
 
-        :raises errors.TransferError: it does not come; errors.AttemptGone: nobody should want it any more
+        :raises errors.AttemptGone: it was canceled, superseded, or is another runner's
         """
-        known = await self._working(caller)
-        inputs = known.submitted.inputs or ()
-        if index >= len(inputs):
-            raise errors.NotFound(f"the task has no input {index}")
-        wanted = inputs[index]
-        if (content := await self._content(known, index, wanted)) is not None:
-            yield _once(content)
-        else:
-            async with self.storage.fetch(wanted.url or "") as pieces:
-                yield pieces
-
-    async def store(self, caller: Caller, index: int, pieces: AsyncIterator[bytes]) -> None:
-        """Store an output, whole or not at all; raises as `fetch` does."""
-        known = await self._working(caller)
-        outputs = known.submitted.outputs or ()
-        if index >= len(outputs):
-            raise errors.NotFound(f"the task has no output {index}")
-        await self.storage.store(outputs[index].url, self._while_wanted(caller, pieces))
-
-    async def _while_wanted(self, caller: Caller, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The pieces; at their end the attempt must still be wanted, or the file never gets its name."""
-        async for piece in pieces:
-            yield piece
-        await self._working(caller)
-
-    async def _content(self, known: KnownTask, index: int, wanted: tes.Input) -> bytes | None:
-        for kept in known.kept:
-            if kept.place == f"inputs.{index}.content":
-                return await self.blobs.get(kept.sha256)
-        return None if wanted.literal is None else wanted.literal.encode()
-
-    async def _working(self, caller: Caller) -> KnownTask:
         known = await self.tasks.load(caller.job.task_id)
         state = known.state if known else None
         if (
@@ -217,6 +174,11 @@ class Attendant:
         if isinstance(state, Canceling) and (state.attempt.number, state.claimed.run_id) == (caller.job.attempt, caller.run_id):
             self.watch.stops(caller.job.task_id, caller.job.attempt, now())
 
+    def _goes_through(self, known: KnownTask, declared: tes.Input | tes.Output, index: int) -> bool:
+        """Whether the bytes of an input or output pass through TESPES."""
+        is_content = isinstance(declared, tes.Input) and known.has_content(index)
+        return is_content or self.storage.goes_through(At(declared.url or "", known.owner))
+
     def _runtime(self, known: KnownTask) -> dict[str, Any]:
         state = known.state
         site = self.sites.get(state.attempt.pulsar) if isinstance(state, Claimed) else None
@@ -226,11 +188,6 @@ class Attendant:
 
     def _by(self, caller: Caller) -> By:
         return By(f"runner:{caller.job.id}")
-
-
-async def _once(content: bytes) -> AsyncIterator[bytes]:
-    if content:
-        yield content
 
 
 def _outcome(said: result.Result, declared: tuple[tes.Executor, ...]) -> Outcome:
@@ -249,14 +206,29 @@ def _outcome(said: result.Result, declared: tuple[tes.Executor, ...]) -> Outcome
             return Outcome.SYSTEM_FAILED
 
 
-def _files(moved: tuple[result.Moved, ...], declared: tuple[tes.Input | tes.Output, ...]) -> tuple[events.File, ...]:
-    """The files that match a declaration: nothing else that a node names is believed."""
+def _inputs(said: result.Result, known: KnownTask) -> tuple[events.File, ...]:
+    """The files that match an input: nothing else that a node names is believed."""
+    wanted = known.submitted.inputs or ()
+    urls = ((file, names.input_url(wanted[file.index], file.path)) for file in said.inputs if file.index < len(wanted))
+    return tuple(_file(file, url) for file, url in urls if url is not None)
+
+
+def _outputs(said: result.Result, known: KnownTask) -> tuple[events.File, ...]:
+    """The files that match an output."""
+    declared = known.submitted.outputs or ()
+    urls = ((file, names.output_url(declared[file.index], file.path)) for file in said.outputs if file.index < len(declared))
+    return tuple(_file(file, url) for file, url in urls if url is not None)
+
+
+def _left_out(said: result.Result) -> tuple[str, ...]:
+    """What is missing in a result that came only as the last line of a job's output."""
+    counts = (("inputs", said.inputs_count, said.inputs), ("outputs", said.outputs_count, said.outputs))
     return tuple(
-        events.File(path=file.path, url=_url(declared[file.index]), size_bytes=file.size_bytes, sha256=file.sha256)
-        for file in moved
-        if file.index < len(declared) and declared[file.index].path == file.path
+        f"{count:,} {what} were moved, but the list of them did not reach TESPES"
+        for what, count, listed in counts
+        if count > len(listed)
     )
 
 
-def _url(declared: tes.Input | tes.Output) -> str | None:
-    return shown(declared.url) if declared.url else None
+def _file(moved: result.Moved, url: str) -> events.File:
+    return events.File(path=moved.path, url=shown(url) if url else None, size_bytes=moved.size_bytes, sha256=moved.sha256)

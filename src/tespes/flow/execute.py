@@ -33,6 +33,16 @@ class KnownTask:
     kept: tuple[events.Kept, ...]
     state: task.State
 
+    def kept_content(self, index: int) -> str | None:
+        """The SHA-256 of the blob that holds an input's content, if it was too long for an event."""
+        place = f"inputs.{index}.content"
+        return next((kept.sha256 for kept in self.kept if kept.place == place), None)
+
+    def has_content(self, index: int) -> bool:
+        """Whether an input's bytes are in the task itself, and at no URL."""
+        inputs = self.submitted.inputs or ()
+        return self.kept_content(index) is not None or (index < len(inputs) and inputs[index].literal is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class By:

@@ -18,6 +18,14 @@ class Job:
         return f"{self.task_id}-{self.attempt}"
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A runner that asks for something: which attempt, and which run of it."""
+
+    job: Job
+    run_id: str
+
+
 def job(job_id: str) -> Job | None:
     """The attempt that a job id names; None if it is none of ours."""
     task_id, dash, attempt = job_id.rpartition("-")

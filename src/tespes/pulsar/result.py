@@ -48,7 +48,7 @@ class Moved(_Said):
 
 
 class Result(_Said):
-    """What a runner has to say at its end."""
+    """What a runner has to say at its end; the last line of a job's output has only the counts of long lists of files."""
 
     tespes: Literal[1]
     job_id: str
@@ -61,6 +61,8 @@ class Result(_Said):
     inputs: tuple[Moved, ...] = ()
     outputs: tuple[Moved, ...] = ()
     notes: tuple[str, ...] = ()
+    inputs_count: Whole = 0
+    outputs_count: Whole = 0
 
 
 def read(text: str | bytes) -> Result | None:
