@@ -151,7 +151,7 @@ class _Built:
             routes,
             api.LiveRoutes(reader, live),
             api.RunnerRoutes(attendant),
-            api.TransferRoutes(attendant, transfers),
+            api.TransferRoutes(attendant, transfers, settings.storage.silence_s),
             max_body_bytes=http.max_body_bytes,
             cors_origins=http.cors_origins,
             public_url=http.public_url,

@@ -36,6 +36,11 @@ def test_a_file_below_a_url(url: str, name: str, expected: str) -> None:
         ("s3://bucket/what? #1", "s3://bucket/what? #1"),
         ("/data/what? #1", "/data/what? #1"),
         ("http://[::1", "a URL that cannot be read"),
+        ("http://user:secret@[::1]:80/a", "http://[::1]:80/a"),
+        ("s3://AKIA:secret@bucket/a@b", "s3://bucket/a@b"),
+        ("file://user:secret@h/a", "file://h/a"),
+        ("user:secret@host/x", "user:…"),
+        ("relative/path?token=1", "relative/path"),
     ],
 )
 def test_what_people_see_of_a_url(url: str, expected: str) -> None:

@@ -116,7 +116,7 @@ async def api_at_work(
             routes,
             api.LiveRoutes(reader, live),
             api.RunnerRoutes(attendant),
-            api.TransferRoutes(attendant, transfers),
+            api.TransferRoutes(attendant, transfers, 5.0),
             max_body_bytes=max_body_bytes,
             cors_origins=cors_origins,
         )

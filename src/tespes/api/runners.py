@@ -1,5 +1,6 @@
 """What runners call: claim, reports and result."""
 
+import asyncio
 from typing import Annotated, Literal, TypeVar
 
 from aiohttp import web
@@ -13,6 +14,7 @@ from tespes.flow.jobs import Caller
 from tespes.pulsar import result
 
 _MOST_BYTES = 64 * 2**20  # of what a runner says: the lists of all files are in a result, and the ends of all executors' output
+_LONG_BYTES = 2**20
 _DONE = 204
 
 Text = Annotated[str, Field(max_length=2**17)]
@@ -133,7 +135,8 @@ async def read(kind: TypeAdapter[Said], request: web.Request) -> Said:
 
     :raises errors.BadRequest: it has another shape
     """
+    said = await request.clone(client_max_size=_MOST_BYTES).read()
     try:
-        return kind.validate_json(await request.clone(client_max_size=_MOST_BYTES).read())
+        return kind.validate_json(said) if len(said) <= _LONG_BYTES else await asyncio.to_thread(kind.validate_json, said)
     except ValidationError as error:
         raise bad_request(error) from error

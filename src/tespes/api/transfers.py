@@ -1,22 +1,24 @@
 """The transfer routes: what runners ask about files, and the bytes that pass through TESPES (design: moving data)."""
 
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import orjson
-from aiohttp import hdrs, web
+import structlog
+from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from tespes import errors
+from tespes.api import streaming
 from tespes.api.problems import from_error, json
 from tespes.api.runners import caller_of, read
 from tespes.flow.attend import Attendant
 from tespes.flow.jobs import Caller
 from tespes.flow.transfers import Found, Through, Transfers, Upload
-from tespes.storage import Direct, Entry, Fetched, Resume
+from tespes.storage import Direct, Entry
 
 _DONE = 204
 _WAYS = 100
@@ -24,6 +26,8 @@ _DIRECTORIES = 1000
 _PARTS = 1000
 _LINES_BYTES = 64 * 1024
 _BREAKS_REMEMBERED = 1000
+
+_log = structlog.get_logger(__name__)
 
 Path = Annotated[str, Field(max_length=2**16)]
 
@@ -76,9 +80,11 @@ _NUMBERS, _ETAGS = TypeAdapter(Numbers), TypeAdapter(ETags)
 class TransferRoutes:
     """The handlers, with what they need."""
 
-    def __init__(self, attendant: Attendant, transfers: Transfers) -> None:
+    def __init__(self, attendant: Attendant, transfers: Transfers, silence_s: float) -> None:
+        """:param silence_s: how long a node may neither send nor take anything"""
         self._attendant = attendant
         self._transfers = transfers
+        self._silence_s = silence_s
         self._broken: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     def add_to(self, app: web.Application) -> None:
@@ -127,21 +133,15 @@ class TransferRoutes:
         if before := self._broken.pop(key, None):
             response.headers["Tespes-Before"] = quote(before)
         try:
-            async with self._transfers.fetch(caller, _index(request), name, _resume(request)) as fetched:
-                _describe(response, fetched)
-                async for piece in fetched.pieces:
-                    if not response.prepared:
-                        await response.prepare(request)
-                    await response.write(piece)
+            async with self._transfers.fetch(caller, _index(request), name, streaming.resume(request)) as fetched:
+                streaming.describe(response, fetched)
+                await streaming.send(request, response, fetched.pieces, self._silence_s)
         except errors.TransferError as error:
             if not response.prepared:
                 return from_error(error)
+            _log.info("a file broke off on its way to a node", task_id=caller.job.task_id, reason=str(error))
             self._remember(key, str(error))
-            _break(request)
-            raise ConnectionResetError(str(error)) from error
-        if not response.prepared:
-            await response.prepare(request)
-        await response.write_eof()
+            streaming.break_off(request)
         return response
 
     async def ways_out(self, request: web.Request) -> web.Response:
@@ -156,8 +156,8 @@ class TransferRoutes:
         caller = self._caller(request)
         if request.content_length is None:
             raise errors.BadRequest("Content-Length", "nothing", "the size of the file is expected")
-        path = request.query.get("path")
-        await self._transfers.store(caller, _index(request), path, request.content_length, _pieces(request))
+        path, pieces = request.query.get("path"), streaming.received(request, self._silence_s)
+        await self._transfers.store(caller, _index(request), path, request.content_length, pieces)
         return web.Response(status=_DONE)
 
     async def make_directories(self, request: web.Request) -> web.Response:
@@ -183,13 +183,9 @@ class TransferRoutes:
             async for entry in entries:
                 lines += _line(_listed(entry))
                 if len(lines) > _LINES_BYTES:
-                    if not response.prepared:
-                        await response.prepare(request)
-                    await response.write(bytes(lines))
+                    await streaming.write(request, response, bytes(lines), self._silence_s)
                     lines.clear()
-        if not response.prepared:
-            await response.prepare(request)
-        await response.write(bytes(lines) + _line({"end": True}))
+        await streaming.write(request, response, bytes(lines) + _line({"end": True}), self._silence_s)
 
     def _caller(self, request: web.Request) -> Caller:
         return caller_of(request, self._attendant)
@@ -223,36 +219,3 @@ def _listed(entry: Entry) -> dict[str, Any]:
 
 def _line(value: dict[str, Any]) -> bytes:
     return orjson.dumps(value) + b"\n"
-
-
-def _describe(response: web.StreamResponse, fetched: Fetched) -> None:
-    """Status and headers: how long it is, where it begins, and what it can be resumed by."""
-    if fetched.version is not None:
-        response.headers[hdrs.ETAG] = f'"{quote(fetched.version, safe="")}"'
-    if fetched.size_bytes is None:
-        response.enable_chunked_encoding()
-        return
-    response.content_length = fetched.size_bytes - fetched.start
-    if fetched.start:
-        response.set_status(web.HTTPPartialContent.status_code)
-        response.headers[hdrs.CONTENT_RANGE] = f"bytes {fetched.start}-{fetched.size_bytes - 1}/{fetched.size_bytes}"
-
-
-def _resume(request: web.Request) -> Resume | None:
-    """Where a runner wants to go on (RFC 9110, Range with If-Range); None for anything else: then it gets all."""
-    unit, _, span = request.headers.get(hdrs.RANGE, "").partition("=")
-    version = request.headers.get(hdrs.IF_RANGE, "").strip('"')
-    start = span.removesuffix("-")
-    if unit != "bytes" or not version or start == span or not (start.isascii() and start.isdecimal()):
-        return None
-    return Resume(int(start), unquote(version))
-
-
-async def _pieces(request: web.Request) -> AsyncIterator[bytes]:
-    async for piece in request.content.iter_any():
-        yield piece
-
-
-def _break(request: web.Request) -> None:
-    if request.transport is not None:
-        request.transport.abort()

@@ -1,7 +1,8 @@
 """Attend to the runners on the nodes: their claims, reports and results."""
 
+import asyncio
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,8 @@ from tespes.store import Blobs
 from tespes.task import commands
 from tespes.task.state import Canceling, Claimed, Ended, State
 
+Files = tuple[events.File, ...]
+
 _MANY_EXECUTORS = 50  # with more, a result's tails would not fit one commit
 _NOTES = 100
 _NOTE_CHARACTERS = 2000
@@ -40,9 +43,10 @@ class Results:
         """Write down what the runner said at its end; what contradicts the task's declaration is left out."""
         over = isinstance(known.state, Ended)  # then nothing of it will be kept
         executors = () if over else said.executors
+        listed = said.model_copy(update={"inputs": (), "outputs": ()}) if over else said
         inline_bytes = texts.INLINE_BYTES if len(executors) <= _MANY_EXECUTORS else 0
-        inputs, inputs_kept = await texts.keep_files(self._blobs, "inputs", () if over else _inputs(said, known))
-        outputs, outputs_kept = await texts.keep_files(self._blobs, "outputs", () if over else _outputs(said, known))
+        inputs, inputs_kept = await texts.keep_files(self._blobs, "inputs", await _aside(_inputs, listed, known))
+        outputs, outputs_kept = await texts.keep_files(self._blobs, "outputs", await _aside(_outputs, listed, known))
         told = commands.Result(
             attempt=named.attempt,
             run_id=said.run_id,
@@ -204,6 +208,13 @@ def _outcome(said: result.Result, declared: tuple[tes.Executor, ...]) -> Outcome
             return Outcome.KILLED
         case _:
             return Outcome.SYSTEM_FAILED
+
+
+async def _aside(work: Callable[[result.Result, KnownTask], Files], said: result.Result, known: KnownTask) -> Files:
+    """What that work makes of a result: of a long one in a thread, so that nobody else waits for a hundred thousand files."""
+    if len(said.inputs) + len(said.outputs) <= texts.INLINE_FILES:
+        return work(said, known)
+    return await asyncio.to_thread(work, said, known)
 
 
 def _inputs(said: result.Result, known: KnownTask) -> tuple[events.File, ...]:

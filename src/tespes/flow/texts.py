@@ -1,7 +1,8 @@
 """Texts and lists too long for an event are kept as blobs, written before the event that names them."""
 
+import asyncio
 import hashlib
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import orjson
 
@@ -37,7 +38,7 @@ async def keep_files(
     """The list, or where it is kept if it is too long."""
     if len(files) <= INLINE_FILES:
         return files, ()
-    whole = orjson.dumps([asdict(file) for file in files]).decode()
+    whole = (await asyncio.to_thread(orjson.dumps, files)).decode()
     return (), (await _keep(blobs, place, whole),)
 
 

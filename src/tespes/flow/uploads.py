@@ -84,9 +84,13 @@ class Uploads:
     async def complete(self, named: Job, upload_id: str, etags: Sequence[str]) -> None:
         """Make the file of its parts; again is fine.
 
-        :raises errors.NotFound: the job has no such upload; errors.TransferError: the storage does not do it
+        :raises errors.NotFound: the job has no such upload; errors.BadRequest: these are not all of its parts
+        :raises errors.TransferError: the storage does not do it
         """
         upload = await self._of(named, upload_id)
+        parts = -(-upload.size_bytes // upload.part_bytes)
+        if len(etags) != parts:
+            raise errors.BadRequest("etags", f"{len(etags):,}", f"those of {parts:,} parts are expected")
         if not upload.is_complete:
             await self._storage.complete_upload(_at(upload), upload.storage_id, etags)
             await self._table.mark_complete(upload.id)

@@ -23,12 +23,18 @@ def below(url: str, name: str) -> str:
 
 def shown(url: str) -> str:
     """A URL for people and logs: without user, password, query and fragment."""
-    if scheme(url) == "s3" or url.startswith("/"):
+    named, mark, rest = url.partition("://")
+    if url.startswith("/"):
         return url
+    if not mark:
+        return f"{url.partition(':')[0]}:…" if ":" in url else url.partition("?")[0]
+    if scheme(url) == "s3":
+        authority, slash, key = rest.partition("/")
+        return f"{named}://{authority.rpartition('@')[2]}{slash}{key}"
     try:
         parts = urlsplit(url)
-        host = parts.hostname or ""
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         return "a URL that cannot be read"
-    return f"{parts.scheme}://{host}{port}{parts.path}" if parts.scheme else parts.path
+    return f"{parts.scheme}://{host}{port}{parts.path}"
