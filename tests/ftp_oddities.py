@@ -147,7 +147,7 @@ class OddServer:
                     data.get_nowait()  # of a command that was refused
                 start = int(argument) if name == "REST" and self.rest else start
                 usual = self._usual(name, passive)
-                if not self._say(writer, name, usual):
+                if not self._say(writer, name, usual) or name == "QUIT":
                     return
                 if name in {"RETR", "STOR", "MLSD", "LIST"} and self.says.get(name, usual).startswith("1"):
                     await self._move(name, *await data.get(), start)

@@ -345,7 +345,13 @@ def way_out(ftp: LocalFTP) -> Iterator[Gate]:
 
 @pytest.fixture(params=["sqlite", "mongodb"])
 def tespes(
-    request: pytest.FixtureRequest, tmp_path: Path, rabbitmq: PrivateRabbitMQ, pulsar: LocalPulsar, ftp: LocalFTP
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    rabbitmq: PrivateRabbitMQ,
+    pulsar: LocalPulsar,
+    ftp: LocalFTP,
+    way_in: Gate,
+    way_out: Gate,
 ) -> Iterator[Tespes]:
     """TESPES on each store, with the real Pulsar; not started yet. It knows the FTP server's password, by any way there."""
     variables = {"TESPES_RABBITMQ__URL": rabbitmq.url, "TESPES_LOG__FORMAT": "json"}
@@ -353,7 +359,7 @@ def tespes(
         server = request.getfixturevalue("mongodb")
         variables["TESPES_STORE__MONGODB_URI"] = server.uri
         variables["TESPES_STORE__MONGODB_DATABASE"] = f"test_{os.urandom(6).hex()}"
-    running = Tespes(tmp_path / "tespes", variables, usual_settings(ftp))
+    running = Tespes(tmp_path / "tespes", variables, usual_settings(ftp, way_in, way_out))
     yield running
     running.stop()
 
@@ -367,13 +373,12 @@ def alone(tmp_path: Path, rabbitmq: PrivateRabbitMQ) -> Iterator[Tespes]:
     running.stop()
 
 
-def usual_settings(ftp: LocalFTP) -> str:
-    """A settings file: the real Pulsar, the sandbox with the node's network, and the FTP server's password."""
+def usual_settings(ftp: LocalFTP, *ways: Gate) -> str:
+    """A settings file: the real Pulsar, the sandbox with the node's network, the FTP server's password by any way there."""
+    hosts = [ftp.url.rpartition("@")[2], *(f"127.0.0.1:{way.port}" for way in ways)]
+    logins = (f'[default.storage.ftp."{host}"]\nuser = "{ftp.user}"\npassword = "{ftp.password}"\n' for host in hosts)
     return f"""
 [default.pulsars.real]
 slots = 8
 runtime = {{kind = "sandbox", network = "host"}}
-[default.storage.ftp."127.0.0.1"]
-user = "{ftp.user}"
-password = "{ftp.password}"
-"""
+{"".join(logins)}"""

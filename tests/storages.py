@@ -3,6 +3,7 @@
 import functools
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -93,10 +94,16 @@ class InBucket:
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
             for each in page.get("Contents", ()):
                 name = each["Key"].removeprefix(prefix)
-                if name.endswith("/"):
-                    found[name[:-1]] = None
-                elif name:
-                    found[name] = client.get_object(Bucket=self.bucket, Key=each["Key"])["Body"].read()
+                if name:
+                    found[name.removesuffix("/")] = None if name.endswith("/") else b""
+
+        def read(name: str) -> bytes:
+            content: bytes = client.get_object(Bucket=self.bucket, Key=prefix + name)["Body"].read()
+            return content
+
+        files = [name for name, content in found.items() if content is not None]
+        with ThreadPoolExecutor(8) as pool:
+            found |= zip(files, pool.map(read, files), strict=True)
         return {name: content for name, content in found.items() if content is not None or _is_empty(name, found)}
 
     def uploads(self) -> list[str]:
@@ -138,7 +145,7 @@ def places(tmp_path_factory: pytest.TempPathFactory, ftp: LocalFTP, seaweedfs: S
     plain = Vsftpd(directory / "vsftpd")
     with web, secure, plain:
         by_kind: dict[str, Place] = {
-            "ftp": OnDisk(f"ftp://{ftp.url.rpartition('@')[2]}", ftp.directory),
+            "ftp": OnDisk(f"ftp://{ftp.url.rpartition('@')[2]}/places", ftp.directory / "places"),
             "ftps": OnDisk(_without_login(secure.url), secure.directory),
             "vsftpd": OnDisk(_without_login(plain.url), plain.directory),
             "http": OnDisk(f"{web.url}/public", web.directory / "public"),

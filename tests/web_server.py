@@ -41,7 +41,7 @@ class Answer:
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
-    text: str = ""
+    text: str | bytes = ""
     hang_up: bool = False
 
 
@@ -235,7 +235,8 @@ class WebServer:
 
     async def _answer(self, request: web.BaseRequest, path: str, failure: Failure | None) -> web.StreamResponse:
         if isinstance(failure, Answer):
-            response = web.Response(status=failure.status, headers=failure.headers, text=failure.text)
+            body = failure.text.encode() if isinstance(failure.text, str) else failure.text
+            response = web.Response(status=failure.status, headers=failure.headers, body=body)
             if failure.hang_up:
                 response.force_close()
             return response

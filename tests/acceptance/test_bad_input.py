@@ -303,23 +303,22 @@ def test_service_info_has_the_standards_fields_only(quiet: Tespes) -> None:
 
 
 @pytest.mark.parametrize("tespes", ["sqlite"], indirect=True)
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
-        ("ftp://127.0.0.1:{port}/missing", "ftp://127.0.0.1:{port}/missing: 550"),
-        ("ftp://somebody:wrong@127.0.0.1:{port}/holy_file", "ftp://127.0.0.1:{port}/holy_file: 530"),
-        ("s3://bucket/key", "s3://bucket/key: s3:// is not supported, ftp is"),
-        ("/local/file", "/local/file: a URL without a scheme is not supported, ftp is"),
-    ],
-)
-def test_an_input_that_cannot_be_fetched_is_a_reason(tespes: Tespes, ftp: LocalFTP, url: str, reason: str) -> None:
-    """A missing FTP file: the task ends SYSTEM_ERROR with the reason, after one attempt, without a password."""
-    port = ftp.url.rpartition(":")[2]
+def test_an_input_that_cannot_be_fetched_is_a_reason(tespes: Tespes, ftp: LocalFTP) -> None:
+    """The task ends SYSTEM_ERROR with the reason, after one attempt, without a password."""
+    host = f"127.0.0.1:{ftp.url.rpartition(':')[2]}"
+    wrong = {
+        f"ftp://{host}/missing": f"ftp://{host}/missing: 550",
+        f"ftp://somebody:wrong@{host}/holy_file": f"ftp://{host}/holy_file: 530",
+        "s3://bucket/key": "s3://bucket/key: the settings have no S3 bucket bucket",
+        "gopher://host/file": "gopher://host/file: gopher:// is not supported, ftp, ",
+        "/local/file": "/local/file: file URLs are not allowed: the settings name no root for inputs",
+    }
     tespes.start()
-    task = {"inputs": [{"url": url.format(port=port), "path": "/data/in"}], "executors": [EXECUTOR]}
-    ended = tespes.ended(tespes.submit(task))
-    assert ended["state"] == "SYSTEM_ERROR"
-    (log,) = ended["logs"]
-    (said,) = [line for line in log["system_logs"] if "/data/in" in line]
-    assert reason.format(port=port) in said
-    assert "wrong" not in said
+    tasks = [{"inputs": [{"url": url, "path": "/data/in"}], "executors": [EXECUTOR]} for url in wrong]
+    for task_id, reason in zip([tespes.submit(task) for task in tasks], wrong.values(), strict=True):
+        ended = tespes.ended(task_id)
+        assert ended["state"] == "SYSTEM_ERROR"
+        (log,) = ended["logs"]
+        (said,) = [line for line in log["system_logs"] if "/data/in" in line]
+        assert reason in said
+        assert "wrong" not in said

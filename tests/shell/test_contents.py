@@ -43,5 +43,7 @@ async def test_content_comes_before_the_url_unless_it_is_empty(a_store: Store, f
         {"content": LONG},
     ]
     named = [{"path": f"/in/{index}", **each} for index, each in enumerate(inputs)]
-    found = await fetched(Site(a_store, storage_at(ftp)), read(task(inputs=named)))
+    storage = storage_at(ftp)
+    found = await fetched(Site(a_store, storage), read(task(inputs=named)))
+    await storage.close()
     assert found == [b"from storage", b"from storage", b"short", LONG.encode(), b"", LONG.encode()]

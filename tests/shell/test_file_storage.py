@@ -124,6 +124,7 @@ async def test_what_is_no_regular_file_is_refused_at_once(disk: Disk) -> None:
         ("file:///", "outside of what the settings allow"),
         ("/etc/passwd", "outside of what the settings allow"),
         ("file://elsewhere{read}/x", "host elsewhere is not this machine"),
+        ("file://ada:SECRET@elsewhere{read}/x", ": host elsewhere is not this machine"),
         ("file://{read}/x?y", "ends with its path"),
         ("file://{read}/x#y", "ends with its path"),
         ("file://{read}/\ud800", "is no Unicode"),
@@ -288,6 +289,44 @@ async def test_a_file_is_stored_whole_with_the_directories_above_it(disk: Disk) 
     assert everything(disk.write) == {"a", "a/b c", "a/b c/x"}
     modes = [(disk.write / name).stat().st_mode & 0o7777 for name in ("a", "a/b c/x")]
     assert modes == [0o750, 0o640]
+
+
+async def test_a_file_may_be_deep_inside(disk: Disk) -> None:
+    """Whoever stores it keeps one of the directories above it open at a time, and a path has an end."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    deep = disk.write.joinpath(*["d"] * (190 - len(disk.write.parts)))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 50, hard))  # noqa: PTH208
+    try:
+        await disk.files.store(at(deep / "x"), pieces(CONTENT), len(CONTENT))
+        assert await disk.files.make_directory(at(deep / "y"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (await read(disk.files, at(deep / "x")))[0] == CONTENT
+    for doing in (
+        disk.files.store(at(deep.joinpath(*["d"] * 20)), pieces(b"x"), 1),
+        disk.files.make_directory(at(deep / ("d/" * 20))),
+    ):
+        with pytest.raises(errors.TransferRefused, match="is too deep: more than 200 directories"):
+            await doing
+
+
+async def test_more_transfers_than_allowed_are_put_off(disk: Disk) -> None:
+    """Each is a thread, and waits a while for its turn."""
+    (disk.read / "x").write_bytes(CONTENT)
+    files = Local(Roots(read=(disk.read,), write=(disk.write,)), Manners(connections=2, silence_s=0.3))
+    await asyncio.gather(*(read(files, at(disk.read / "x")) for _ in range(10)))
+    async with files.fetch(at(disk.read / "x"), None), files.fetch(at(disk.read / "x"), None):
+        for doing in (read(files, at(disk.read / "x")), files.store(at(disk.write / "x"), pieces(b"x"), 1)):
+            with pytest.raises(errors.TransferPostponed, match="/x: 2 files move from or to this machine already"):
+                await doing
+    await files.store(at(disk.write / "x"), pieces(b"x"), 1)
+
+
+async def test_what_was_left_behind_is_in_no_listing(disk: Disk) -> None:
+    """A file that was being stored when TESPES died; whatever merely looks like it is somebody's file."""
+    for name in (".0123456789abcdef.part", ".0123456789abcdeg.part", ".0123456789abcdef"):
+        (disk.read / name).write_bytes(b"x")
+    assert [entry.name for entry in await listed(disk.files, at(disk.read))] == [".0123456789abcdef", ".0123456789abcdeg.part"]
 
 
 async def test_empty_directories_are_made(disk: Disk) -> None:

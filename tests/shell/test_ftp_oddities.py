@@ -1,12 +1,14 @@
 """FTP servers and networks that misbehave: silence, lies, garbage, cut connections."""
 
 import asyncio
+import contextlib
 import os
 import random
 import re
 import time
 import tracemalloc
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,47 @@ async def test_silence_at_any_step_is_noticed() -> None:
     began = time.monotonic()
     await asyncio.gather(*(silent_at(step) for step in STEPS))
     assert time.monotonic() - began < 4 * SILENCE_S
+
+
+@on_uvloop
+async def test_a_server_that_will_always_be_ready_soon_is_not_waited_for() -> None:
+    """All of its greeting has to come in time: nobody else can use the connection meanwhile."""
+    talkers: list[asyncio.Task[None] | None] = []
+
+    async def soon(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talkers.append(asyncio.current_task())
+        with contextlib.suppress(OSError):
+            while not reader.at_eof():
+                writer.write(b"120 soon\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.close()
+
+    server = await asyncio.start_server(soon, "127.0.0.1", 0)
+    async with server, ftp() as storage, asyncio.timeout(10 * SILENCE_S):
+        with pytest.raises(errors.TransferInterrupted, match=f"file: the server was not ready in {SILENCE_S} s"):
+            await got(storage, f"ftp://127.0.0.1:{server.sockets[0].getsockname()[1]}/file")
+        await asyncio.gather(*(task for task in talkers if task))
+
+
+@pytest.mark.parametrize(
+    ("age", "is_sure"),
+    [
+        (timedelta(minutes=2), True),
+        (timedelta(seconds=30), False),
+        (timedelta(hours=-2), False),
+        ("20200101000000.123", True),
+        ("2020", False),
+        ("20209999999999", False),
+    ],
+)
+@on_uvloop
+async def test_a_file_that_changed_a_moment_ago_may_change_in_the_same_second(age: timedelta | str, is_sure: bool) -> None:  # noqa: FBT001
+    """Its version would be that of another file then. A time in the future is that of a clock that goes wrong."""
+    changed = age if isinstance(age, str) else (datetime.now(UTC) - age).strftime("%Y%m%d%H%M%S")
+    async with OddServer(CONTENT, {"MDTM": f"213 {changed}"}) as server, ftp() as storage:
+        found = await version(storage, f"{server.url}/file")
+        assert found == (f"{len(CONTENT)} {changed}" if is_sure else None)
 
 
 @on_uvloop
@@ -123,8 +166,8 @@ async def test_a_server_that_lies_about_going_on_is_not_asked_to_any_more() -> N
         ({"RETR end": "451 disk trouble"}, errors.TransferInterrupted, "451 disk trouble"),
         ({"SIZE": "450 locked"}, errors.TransferInterrupted, "450 locked"),
         ({"EPSV": "425 no port"}, errors.TransferInterrupted, "425 no port"),
-        ({"greeting": "HTTP/1.1 400 Bad Request"}, errors.TransferInterrupted, "that is no FTP: 'HTTP/1.1 400 Bad Request'"),
-        ({"TYPE": "\x00\xff"}, errors.TransferInterrupted, "that is no FTP"),
+        ({"greeting": "SSH-2.0-OpenSSH_9.2"}, errors.TransferInterrupted, "that is no FTP$"),
+        ({"TYPE": "\x00\xff"}, errors.TransferInterrupted, "that is no FTP$"),
         ({"greeting": "220-\r\n" * 400_000}, errors.TransferInterrupted, "does not end"),
         ({"greeting": "x" * 3_000_000}, errors.TransferInterrupted, "does not end"),
         ({"EPSV": "229 (|||0|)"}, errors.TransferInterrupted, "the server names port 0"),
@@ -201,6 +244,41 @@ async def test_a_listing_that_cannot_be_trusted_is_refused(line: str, why: str) 
 
 
 @on_uvloop
+async def test_what_was_left_behind_is_in_no_listing() -> None:
+    """A file that was being stored when TESPES died; whatever merely looks like it is somebody's file."""
+    names = [".0123456789abcdef.part", ".0123456789abcdef.old", "0123456789abcdef.part", ".0123456789abcdef.part2"]
+    lines = "".join(f"type=file;size=1; {name}\r\n" for name in names)
+    async with OddServer(lines.encode()) as server, ftp() as storage:
+        assert [entry.name for entry in await listed(storage, f"{server.url}/directory")] == names[1:]
+
+
+@on_uvloop
+async def test_a_directory_of_many_files_keeps_nobody_waiting() -> None:
+    """Its listing is read beside everything else."""
+    longest, last = 0.0, time.monotonic()
+
+    async def ticks() -> None:
+        nonlocal longest, last
+        while True:
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+            await asyncio.sleep(0.001)
+
+    lines = b"".join(
+        b"-rw-r--r--    1 ftp      ftp            12 Jan 01 00:00 file number %d\r\n" % number for number in range(60_000)
+    )
+    async with OddServer(lines, {"MLSD": "502 what?"}) as server, ftp(silence_s=10) as storage:
+        ticking = asyncio.create_task(ticks())
+        entries = storage.list(At(f"{server.url}/directory", "ada"))
+        began = time.monotonic()
+        assert (await anext(entries)).name == "file number 0"
+        took = time.monotonic() - began
+        await asyncio.sleep(0.01)
+        ticking.cancel()
+        await entries.aclose()
+    assert longest < took / 2
+
+
+@on_uvloop
 async def test_a_carriage_return_in_a_listing_gets_into_no_command() -> None:
     """Nor does anything after it."""
     async with OddServer(b"type=dir; a\rDELE /b\r\n") as server, ftp() as storage:
@@ -249,6 +327,7 @@ async def test_after_any_cut_the_bytes_are_right(tmp_path: Path, seed: int) -> N
     kind = Vsftpd if seed == 1 else Pyftpdlib
     with kind(tmp_path / "files") as server:
         (server.directory / "file").write_bytes(CONTENT)
+        os.utime(server.directory / "file", (1, 1))
         async with Gate(server.port, chance, most_bytes=300_000) as gate, ftp(silence_s=2) as storage:
             url = server.url.replace(f":{server.port}", f":{gate.port}")
             gate.is_open = False

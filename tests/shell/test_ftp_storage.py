@@ -14,8 +14,8 @@ from ftp_at_work import ftp, got, listed, on_uvloop, pieces, put, version
 from ftp_servers import Certificate, FtpServer, Handler, Pyftpdlib, Tls, Vsftpd, vsftpd
 from tespes import errors
 from tespes.local.ftp import LocalFTP
-from tespes.local.ports import LOOPBACK
 from tespes.storage.ftp import Ftp, Login, Server
+from tespes.storage.ftp_places import ANONYMOUS, place
 from tespes.storage.promise import At, Entry, Manners, Resume
 
 pytestmark = pytest.mark.servers
@@ -108,6 +108,8 @@ async def test_a_fetch_goes_on_where_it_broke_if_the_file_is_the_same(server: Ft
     url = f"{server.url}/{folder.name}/file"
     async with ftp(known(server), ca_file=ca_file(server), silence_s=5) as storage:
         await put(storage, url, CONTENT)
+        assert await version(storage, url) is None  # it is too new for that
+        os.utime(folder / "file", (2, 2))
         first = await version(storage, url)
         if first is None:
             assert isinstance(server, Pyftpdlib)
@@ -333,7 +335,7 @@ async def test_whose_login_is_used(plain: Vsftpd) -> None:
         with pytest.raises(errors.TransferRefused, match=f"^{url}: 530 Login incorrect") as refused:
             await got(storage, url.replace("://", "://ftp:love-lace@"))
         assert "love-lace" not in str(refused.value)
-    async with ftp({LOOPBACK: Server(wrong, owners={"ada": right})}, silence_s=5) as storage:
+    async with ftp({plain.host: Server(wrong, owners={"ada": right})}, silence_s=5) as storage:
         assert await got(storage, url) == b"x"
         with pytest.raises(errors.TransferRefused, match="530"):
             async with storage.fetch(At(url, "bo"), None):
@@ -341,6 +343,30 @@ async def test_whose_login_is_used(plain: Vsftpd) -> None:
     async with ftp(silence_s=5) as storage:
         with pytest.raises(errors.TransferRefused, match="530"):
             await got(storage, url)
+
+
+@pytest.mark.parametrize(
+    ("url", "known", "is_login_used"),
+    [
+        ("ftp://host/x", {"host": "none"}, True),
+        ("ftp://HOST:21/x", {"host": "none"}, True),
+        ("ftp://host:2121/x", {"host": "none"}, False),
+        ("ftp://host:990/x", {"host": "none"}, False),
+        ("ftp://host:2121/x", {"host:2121": "none"}, True),
+        ("ftp://host/x", {"host:2121": "none"}, False),
+        ("ftp://host/x", {"host:21": "none"}, True),
+        ("ftps://host/x", {"host": "implicit"}, True),
+        ("ftps://host:21/x", {"host": "implicit"}, False),
+        ("ftps://host:21/x", {"host": "explicit"}, True),
+        ("ftp://host:990/x", {"host": "implicit"}, True),
+        ("ftp://other/x", {"host": "none"}, False),
+    ],
+)
+def test_a_mere_host_is_its_usual_port(url: str, known: dict[str, Tls], is_login_used: bool) -> None:  # noqa: FBT001
+    """Whoever listens at another one may not be who the login is for: it is named with its port, or visited as anonymous."""
+    login = Login("ada", "lovelace")
+    servers = {host: Server(login, tls=tls) for host, tls in known.items()}
+    assert place(At(url, "ada"), servers).account.login == (login if is_login_used else ANONYMOUS)
 
 
 @on_uvloop

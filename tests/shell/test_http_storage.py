@@ -90,6 +90,11 @@ async def test_what_the_settings_do_not_name_goes_straight_with_the_login_of_its
         ("https://named.example/x", "ada", True),
         ("https://named.example:443/x", "ada", True),
         ("https://named.example:444/x", "ada", False),
+        ("http://named.example/x", "ada", False),
+        ("http://named.example:443/x", "ada", False),
+        ("http://plain.example/x", "ada", True),
+        ("http://plain.example:80/x", "ada", True),
+        ("https://plain.example/x", "ada", False),
         ("https://bob:x@named.example/x", "ada", False),
         ("https://owners.example/x", "ada", True),
         ("https://owners.example/x", "bob", False),
@@ -101,16 +106,20 @@ async def test_what_the_settings_do_not_name_goes_straight_with_the_login_of_its
     ],
 )
 async def test_what_goes_through_tespes(url: str, owner: str, through: bool) -> None:  # noqa: FBT001
-    """Where the settings have a login for this owner, or nodes cannot go; a user in the URL goes before the settings."""
+    """Where the settings have a login for this owner, or nodes cannot go; a user in the URL goes before the settings.
+
+    A mere host is https on its usual port: a login does not go to others, nor in the open.
+    """
     known = {
         "Named.example": Server(ADA),
         "owners.example": Server(owners={"ada": ADA}),
         "far.example:81": Server(through=True),
+        "plain.example:80": Server(ADA),
     }
     async with storage(known) as http:
         assert http.goes_through(At(url, owner)) is through
-        assert http.usable()[:2] == ("https://named.example/", "http://named.example/")
-        assert http.usable()[-2:] == ("http://", "https://")
+        https = ("https://named.example/", "https://owners.example/", "https://far.example:81/", "https://plain.example:80/")
+        assert http.usable() == (*https, "http://far.example:81/", "http://plain.example:80/", "http://", "https://")
 
 
 async def test_a_fetch_uses_the_login_of_the_owner_or_the_general_one(web_server: WebServer) -> None:
@@ -140,7 +149,8 @@ async def test_a_fetch_goes_on_where_it_broke_if_the_file_is_still_the_same(http
     assert got + rest == CONTENT
     assert (going_on.start, going_on.size_bytes, going_on.version) == (1_000_000, len(CONTENT), fetched.version)
 
-    failures: list[Failure] = [NoRanges(), NewVersion(), WrongRange("bytes 5-9/3000000"), WrongRange("nonsense")]
+    parts = ("bytes 5-9/3000000", "bytes 1000000-2999999/*", "bytes 1000000-1999999/3000000", "nonsense")
+    failures: list[Failure] = [NoRanges(), NewVersion(), *map(WrongRange, parts)]
     for failure in failures:
         web_server.misbehave("/x", failure)
         whole, fetched = await read(http, at(web_server, "/x"), resume)
@@ -194,6 +204,24 @@ async def test_a_file_of_unknown_size_comes_whole(http: Http, web_server: WebSer
     web_server.misbehave("/x", Chunked())
     content, fetched = await read(http, at(web_server, "/x"))
     assert (content == CONTENT, fetched.size_bytes) == (True, None)
+
+
+async def test_an_end_that_may_be_a_cut_is_none() -> None:
+    """An answer that has neither length nor chunks just ends: neither a file nor a page is taken from it."""
+
+    async def old(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n<a href="x">')
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(old, "127.0.0.1", 0)
+    host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, storage({host: Server(through=True)}) as http:
+        with pytest.raises(errors.TransferRefused, match="/x: the server does not say how long the file is"):
+            await read(http, At(f"http://{host}/x", "ada"))
+        with pytest.raises(errors.TransferRefused, match="/x/: the server does not say how long the page is"):
+            await listed(http, At(f"http://{host}/x", "ada"))
 
 
 async def test_redirects_stay_among_the_servers_that_the_settings_name(web_server: WebServer, tmp_path: Path) -> None:
@@ -263,7 +291,7 @@ async def test_a_server_that_is_away_may_come_back() -> None:
         await writer.wait_closed()
 
     talker = await asyncio.start_server(mumble, "127.0.0.1", 0)
-    hosts = [f"127.0.0.1:{talker.sockets[0].getsockname()[1]}", f"127.0.0.1:{free_port()}", "no-such-host.invalid"]
+    hosts = [f"127.0.0.1:{talker.sockets[0].getsockname()[1]}", f"127.0.0.1:{free_port()}", "no-such-host.invalid:80"]
     async with talker, storage({host: Server(ADA) for host in hosts}) as http:
         for host in hosts:
             for doing in (
@@ -411,7 +439,8 @@ async def test_index_pages_show_all_that_is_below_them(http: Http, web_server: W
         (Answer(404), "/d/: 404 Not Found"),
         (Answer(200, {"Content-Type": "text/plain"}), "/d/: is not a page with links"),
         (Answer(200, {"Content-Type": "text/html"}, '<a href="a%2Fb">'), "/d/: 'a%2Fb' is not the name"),
-        (Answer(200, {"Content-Type": "text/html"}, '<a href="%FF">'), "/d/: the name '%FF' is no UTF-8"),
+        (Answer(200, {"Content-Type": "text/html"}, '<a href="%FF">'), "/d/: the name '%FF' is not UTF-8"),
+        (Answer(200, {"Content-Type": "text/html"}, b'<a href="a\xffb">'), r"/d/: the name 'a\\udcffb' is not UTF-8"),
         (Answer(200, {"Content-Type": "text/html"}, '<a href="deeper/">'), "more than 64 directories deep"),
         (Answer(200, {"Content-Type": "text/html"}, "<a>" * 6_000_000), "more than 16,777,216 bytes"),
     ],
@@ -477,6 +506,14 @@ async def test_nginx_is_understood(tmp_path: Path) -> None:
             await read(http, At(f"{top}/missing", "ada"))
         with pytest.raises(errors.TransferRefused, match="/top/big: 413 Request Entity Too Large"):
             await http.store(At(f"{top}/big", "ada"), never(), 2**31)
+
+
+async def test_nobody_sees_a_secret_by_chance() -> None:
+    """In a log or a traceback, say."""
+    async with storage({}) as http:
+        way = await http.way_in(At("https://ada:love%3Alace@files.example/x?signature=love:lace", "ada"))
+    for each in (ADA, TOKEN, Server(TOKEN, owners={"bob": ADA}), address("http://a:love%3Alace@b/c?love:lace"), way):
+        assert not any(secret in repr(each) for secret in ("love:lace", "token-of-the-site", "Basic", "YWRhOmxvdmU6bGFjZQ"))
 
 
 @given(url=st.text() | st.from_regex(r"https?://[^/]{0,12}/\S{0,12}"))

@@ -198,7 +198,7 @@ async def test_only_links_below_the_page_are_followed(tespes: Tespes, start: Sta
             Trouble(
                 status=200, headers={"Content-Type": "text/html"}, body=b'<a href="../%2e%2e/x">x</a><a href="a%2F..%2Fb">x</a>'
             ),
-            "'a/../b' is not the name of a file below it",
+            "http://h/d: 'a%2F..%2Fb' is not the name of a file below it",
         ),
         (
             Trouble(status=200, headers={"Content-Type": "text/html"}, body=b'<a href="deeper/">x</a>'),
@@ -206,7 +206,7 @@ async def test_only_links_below_the_page_are_followed(tespes: Tespes, start: Sta
         ),
         (
             Trouble(status=200, headers={"Content-Type": "text/html"}, body=b'<a href="%ff">x</a>'),
-            "the name '/d/%ff' is not UTF-8",
+            "http://h/d: the name '%ff' is not UTF-8",
         ),
     ],
     ids=["missing", "no-page", "escape", "endless", "not-utf-8"],
@@ -300,6 +300,20 @@ async def test_one_outputs_failure_is_none_of_the_others(tespes: Tespes, start: 
     assert line["notes"][1] == "output /out/1: no such bucket"
     assert line["notes"][-1] == "18 further outputs were not stored"
     assert len(line["notes"]) == 22
+
+
+async def test_one_files_failure_is_none_of_the_others(tespes: Tespes, start: Start) -> None:
+    """What has a name that nobody can write down is the reason, and everything else in the directory is stored."""
+    script = r"cd /out/d; echo 1 > a; echo 2 > z; echo 3 > $(printf 'b\377'); mkdir -p s/$(printf '\377') t/u"
+    tespes.plan = plan({"command": shell(script)}, outputs=[directory(0, "/out/d"), file(1, "/out/*", is_pattern=True)])
+    line = await (await start(tespes.url)).ended()
+    names = [r"b\udcff", r"s/\udcff"]
+    reasons = [f"output /out/d/{name}: its name is not UTF-8, so nothing can be stored under it" for name in names]
+    assert (line["outcome"], line["reason"]) == ("system_failed", reasons[0])
+    assert line["notes"][1:] == [reasons[1], *reasons]
+    both = [("/out/d/a", b"1\n"), ("/out/d/z", b"2\n")]
+    assert line["outputs"] == [moved(index, path, content) for index in (0, 1) for path, content in both]
+    assert tespes.made == [(0, "/out/d/t/u"), (1, "/out/d/t/u")], "where something failed is no empty directory"
 
 
 async def test_after_a_failed_command_everything_that_exists_is_stored(tespes: Tespes, start: Start) -> None:

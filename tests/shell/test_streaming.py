@@ -148,3 +148,15 @@ def test_where_a_node_goes_on(span: str, version: str, start: int | None) -> Non
     found = streaming.resume(make_mocked_request("GET", "/", headers={"Range": span, "If-Range": version}))
     assert (found.start if found else None) == start
     assert found is None or found.version == "v 1"
+
+
+def test_the_rest_of_nobody_knows_how_much_is_no_whole() -> None:
+    """It would be an answer that looks like all of the file."""
+    with pytest.raises(errors.TransferInterrupted, match="only the rest of the file came"):
+        streaming.describe(web.StreamResponse(), Fetched(nothing(), start=300))
+
+
+async def nothing() -> AsyncIterator[bytes]:
+    """No bytes."""
+    return
+    yield b""

@@ -1,5 +1,6 @@
 """The transfer routes over HTTP: what a living attempt gets, and that an attempt which is over gets 410 from all of them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,3 +120,14 @@ async def test_a_superseded_attempt_gets_410_from_every_route(work: Work) -> Non
     refused = {route: status for route, status in got.items() if status not in {200, 204}}
     assert refused == {"parts": 404, "complete": 404}
     assert (work.directory / "out" / "x").read_text() == "x"
+
+
+async def test_empty_files_are_stored_one_after_the_other(work: Work) -> None:
+    """A body without a byte ends at once, each time."""
+    job_id = f"{work.task_id}-1"
+    headers = {"Authorization": f"Bearer {job.token(KEY, job_id)}", "Tespes-Run": given.RUN}
+    for name in ("x", "y"):
+        url = f"/transfer/{job_id}/outputs/0?path=%2Fout%2F{name}"
+        async with asyncio.timeout(10), work.api.client.put(url, headers=headers, data=b"") as answer:
+            assert answer.status == 204
+        assert (work.directory / "out" / name).read_bytes() == b""

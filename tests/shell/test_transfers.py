@@ -24,7 +24,7 @@ Ask = Callable[[Site, Caller], Any]
 
 def storage_at(ftp: LocalFTP) -> Storage:
     """The storages, with a login for that server."""
-    return Storage(Options(ftp={"127.0.0.1": Server(Login(ftp.user, ftp.password))}))
+    return Storage(Options(ftp={ftp.url.rpartition("@")[2]: Server(Login(ftp.user, ftp.password))}))
 
 
 async def of(*pieces: bytes) -> AsyncIterator[bytes]:

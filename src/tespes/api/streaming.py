@@ -20,6 +20,8 @@ def describe(response: web.StreamResponse, fetched: Fetched) -> None:
     if fetched.version is not None:
         response.headers[hdrs.ETAG] = f'"{quote(fetched.version, safe="")}"'
     if fetched.size_bytes is None:
+        if fetched.start:
+            raise errors.TransferInterrupted("only the rest of the file came, and not how long the whole is")
         response.enable_chunked_encoding()
         return
     response.content_length = fetched.size_bytes - fetched.start

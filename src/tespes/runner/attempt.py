@@ -95,7 +95,7 @@ class Work:
         if self._plan["inputs"]:
             from . import inputs  # noqa: PLC0415 - not every task has files
 
-            inputs.fetch(self._plan, self._tespes, self._files, self._stopped, self._record.inputs)
+            inputs.fetch(self._plan, self._tespes, self._files, self._stopped, self._record)
 
     def _run_executors(self, containers: protocol.Runtime) -> bool:
         workshop = executor.Workshop(containers, self._files, self._stopped, int(self._plan["tail_bytes"]), self._live)

@@ -65,7 +65,7 @@ class Address:
             connection = socket.create_connection(place, min(timeout_s, _CONNECT_TIMEOUT_S))  # type: ignore[arg-type]
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.secure:
-                connection = _tls().wrap_socket(connection, server_hostname=self.host)
+                connection = _tls().wrap_socket(connection, server_hostname=self.host, suppress_ragged_eofs=False)
             connection.settimeout(timeout_s)
         except OSError as error:
             raise Away(error.errno, error.strerror or str(error)) from error
@@ -123,21 +123,46 @@ class Line:
     def read_line(self) -> str:
         """The next line without its end."""
         while b"\n" not in self._ahead:
-            piece = self.socket.recv(_AHEAD_BYTES)
+            piece = self._piece()
             if not piece or len(self._ahead) > _LONGEST_LINE_BYTES:
                 raise Broken("the answer ended inside a line") if self._ahead else Unanswered("closed without an answer")
             self._ahead += piece
         line, _, self._ahead = self._ahead.partition(b"\n")
         return line.decode("latin-1").rstrip("\r")
 
+    def _piece(self) -> bytes:
+        """What came; nothing at the end. With TLS a cut is no end, but none of them may be inside of a line anyway."""
+        try:
+            return self.socket.recv(_AHEAD_BYTES)
+        except OSError as error:
+            if not self._is_cut(error):
+                raise
+            return b""
+
     def read_into(self, view: memoryview) -> int:
-        """How many bytes came; 0 at the end of the connection."""
+        """How many bytes came; 0 at the end of the connection, which with TLS must be announced."""
         if not self._ahead:
-            return self.socket.recv_into(view)
+            return self._received_into(view)
         count = min(len(view), len(self._ahead))
         view[:count] = self._ahead[:count]
         self._ahead = self._ahead[count:]
         return count
+
+    def _received_into(self, view: memoryview) -> int:
+        try:
+            return self.socket.recv_into(view)
+        except OSError as error:
+            if not self._is_cut(error):
+                raise
+            raise Broken("the connection was cut") from error
+
+    def _is_cut(self, error: OSError) -> bool:
+        """Whether it ended, but not as TLS ends."""
+        if not self.address.secure:
+            return False
+        import ssl  # noqa: PLC0415 - now it is loaded
+
+        return isinstance(error, ssl.SSLEOFError)
 
 
 class Answer:

@@ -6,11 +6,11 @@ import os
 from contextlib import ExitStack, contextmanager
 from urllib import parse
 
-from . import call, digest, faults, refusals, storage
+from . import call, digest, faults, refusals, storage, versions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterator, Optional, Tuple
+    from typing import Iterator, Optional, Tuple
 
     from . import protocol, transfer
 
@@ -21,8 +21,11 @@ _WHOLE = (200, 203)
 
 def fetch(
     carrier: transfer.Carrier, entry: protocol.File, name: str, place: str, way: Optional[protocol.Way]
-) -> Tuple[int, str]:
-    """Size in bytes and SHA-256 of the file, which is at `place` now. `way` is for the first try, if there is one yet."""
+) -> Tuple[int, str, str]:
+    """Size in bytes and SHA-256 of the file, which is at `place` now, and what is uncertain about it (empty: nothing).
+
+    `way` is for the first try, if there is one yet.
+    """
     with ExitStack() as stack:
         with faults.on_the_node():
             descriptor = os.open(place, os.O_RDWR | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -35,7 +38,7 @@ def fetch(
             download.attempt(ways.pop() if ways else _asked(carrier, entry, name))
 
         carrier.persistently(one_try, download.kept, lambda: download.before)
-        return download.here, download.digest.hexdigest()
+        return download.here, download.digest.hexdigest(), download.doubt
 
 
 def _asked(carrier: transfer.Carrier, entry: protocol.File, name: str) -> protocol.Way:
@@ -46,7 +49,10 @@ def _asked(carrier: transfer.Carrier, entry: protocol.File, name: str) -> protoc
 
 
 class _Download:
-    """`here` bytes of the file are on the node, `version` says of which; `before` is why TESPES broke the last connection."""
+    """`here` bytes of the file are on the node, `version` says of which.
+
+    `before` is why TESPES broke the last connection; `doubt` is what nobody can be sure of.
+    """
 
     def __init__(self, carrier: transfer.Carrier, entry: protocol.File, name: str, descriptor: int) -> None:
         query = "?name=" + parse.quote(name, safe="") if name else ""
@@ -58,6 +64,7 @@ class _Download:
         self.digest = digest.Digest(descriptor)
         self.here = 0
         self.before = ""
+        self.doubt = ""
 
     def close(self) -> None:
         self.digest.close()
@@ -70,16 +77,18 @@ class _Download:
         shown = "" if way.get("through") else way["shown"] + ": "
         with self._answer(way) as answer:
             if answer.status == _NO_SUCH_PART:
-                self._refuse_unless(_range(answer)[2] == self.kept() > 0, shown, "has become shorter")
+                self._refuse_unless(self._is_whole(answer), shown, "is another file than the one that began to come")
                 return
             if answer.status == _PART:
                 self._refuse_unless(self._goes_on(answer), shown, "sent another part of the file than was asked for")
             else:
                 self._start_again()
-                self._version, self._size_bytes = _version(answer.headers), answer.size_bytes
+                self._version, self._size_bytes = versions.named(answer.headers), answer.size_bytes
             self._copy(answer)
             self._refuse_unless(not answer.line.said_more(), shown, "sent more than it had announced")
             self._refuse_unless(self._size_bytes in (None, self.here), shown, "sent less than it had announced")
+            if self._size_bytes is None and answer.just_ends and not answer.line.address.secure:
+                self.doubt = f"{shown}did not say how long it is: that it is whole is not certain"
 
     @contextmanager
     def _answer(self, way: protocol.Way) -> Iterator[call.Answer]:
@@ -97,13 +106,18 @@ class _Download:
             yield answer
 
     def _goes_on(self, answer: call.Answer) -> bool:
-        start, end, whole = _range(answer)
-        if start != self.kept() or (whole is not None and end != whole - 1) or whole != (self._size_bytes or whole):
+        """Whether it is all that is missing. A part of nobody knows how much may be any."""
+        start, end, whole = versions.part(answer.headers)
+        if start != self.kept() or whole is None or end != whole - 1 or whole != (self._size_bytes or whole):
             return False
         self._size_bytes = whole
-        if self._version.startswith('"'):
-            return answer.headers.get("etag") == self._version
-        return answer.headers.get("last-modified", self._version) == self._version  # it may be left out (RFC 9110, 15.3.7)
+        return versions.is_same(self._version, answer.headers)
+
+    def _is_whole(self, answer: call.Answer) -> bool:
+        """Whether nothing is missing, as there is nothing after what is here."""
+        whole = versions.part(answer.headers)[2]
+        known = self._size_bytes in (None, self.here)
+        return known and whole == self.kept() > 0 and versions.may_be_same(self._version, answer.headers)
 
     def _refuse_unless(self, good: bool, shown: str, words: str) -> None:  # noqa: FBT001 - read as a sentence
         if not good:
@@ -135,20 +149,3 @@ class _Download:
             written = os.write(self._descriptor, piece)
             while written < len(piece):
                 written += os.write(self._descriptor, piece[written:])
-
-
-def _version(headers: Dict[str, str]) -> str:
-    """What may stand in If-Range: a strong ETag, or else the date; empty if there is neither."""
-    tag = headers.get("etag", "")
-    return tag if tag.startswith('"') else headers.get("last-modified", "")
-
-
-def _range(answer: call.Answer) -> Tuple[int, int, Optional[int]]:
-    """Start, end and the whole size from Content-Range, as in `bytes 5-9/10` or `bytes */10`; -1 where there is none."""
-    unit, _, rest = answer.headers.get("content-range", "").partition(" ")
-    places, _, whole = rest.partition("/")
-    start, _, end = places.partition("-")
-    numbers = [int(text) if text.strip().isdigit() else -1 for text in (start, end, whole)]
-    if unit.lower() != "bytes":
-        return -1, -1, None
-    return numbers[0], numbers[1], None if numbers[2] < 0 else numbers[2]

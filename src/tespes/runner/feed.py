@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 
-from . import refusals
+from . import faults, refusals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ class Feed:
         self._batch = min(_MOST, self._batch * 2) if now - self._asked_at < _FRESH_S / 2 else max(1, self._batch // 2)
         try:
             ways = list(self._ask(entry, [name for _, name in batch]))
-        except (refusals.Passing, refusals.Busy, OSError):
-            ways = []
+        except (faults.SystemFailure, refusals.Passing, refusals.Busy, OSError):
+            ways = []  # each of them asks for itself, and one's refusal is none of the others'
         if len(ways) == len(batch):
             return [*ways]
         return [None] * len(batch)

@@ -40,7 +40,8 @@ def _name(url: str, page: str) -> str:
 def _part(quoted: str) -> str:
     try:
         part = parse.unquote(quoted, errors="strict")
-    except UnicodeDecodeError:
+        part.encode()  # what stood there unquoted may be no text either
+    except UnicodeError:
         raise ValueError(f"the name {quoted!r} is not UTF-8") from None
     if "/" in part or part in (".", ".."):
         raise ValueError(f"{quoted!r} is not the name of a file below it")

@@ -97,6 +97,8 @@ class _Work:
 
     def _found(self, entry: protocol.File, found: search.Found) -> None:
         self._record.notes += found.notes
+        for failure in found.failures:
+            self._failed(entry, entry["path"], failure)
         is_pattern = entry.get("is_pattern")
         if found.is_missing:
             self._missed(entry, "no file matches" if is_pattern else "does not exist")

@@ -21,6 +21,17 @@ _PASSING_CODES = (
 _EXPIRED = "request has expired"
 _MOST_READ_BYTES = 64 * 1024
 _LONGEST_TEXT = 300
+_SECRETS = (  # a storage may repeat what it was asked: the address, which is signed, or its headers
+    (re.compile(r"(?i)\bauthorization\W{0,3}(?:[:=]|\b(?:aws\S*|basic|bearer)\s).*"), "Authorization..."),
+    (re.compile(r"(?<=\S)\?\S+"), "?..."),
+    (re.compile(r"//[^\s/@]*@"), "//"),
+    (
+        re.compile(
+            r"""(?i)((?:x-(?:amz|goog)-[\w-]*|signature|credential|accesskeyid|accessid|token|\bsig)["']?\s*(?:=|:|%3d))\s*[^\s&]+"""
+        ),
+        r"\1...",
+    ),
+)
 _CLOCKS = " (the clock of TESPES or that of the store is wrong)"
 
 
@@ -47,9 +58,9 @@ def of_tespes(answer: call.Answer) -> Exception:
 
 
 def of_a_storage(answer: call.Answer, shown: str) -> Exception:
-    """Why a storage refused, told without anything it says but S3's code and message: it may repeat a signature."""
+    """Why a storage refused, told without anything it says but S3's code and message, and without secrets in them."""
     code, message = _of_s3(answer)
-    words = f"{code}: {message}" if code and message else code or _printable(answer.phrase)
+    words = f"{code}: {message}" if code and message else code or printable(answer.phrase)
     if code == "RequestTimeTooSkewed":
         words += _CLOCKS
     reason = f"{shown}: {answer.status} {words}".rstrip()
@@ -80,8 +91,12 @@ def _element(body: bytes, name: bytes) -> str:
     text = found.group(1).decode("utf-8", "replace") if found else ""
     for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&#39;", "'"), ("&apos;", "'"), ("&amp;", "&")):
         text = text.replace(entity, character)
-    return _printable(text)
+    return printable(text)
 
 
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text)[:_LONGEST_TEXT].strip()
+def printable(text: str) -> str:
+    """Words of somebody else that people may read: one line, not too long, and no secret."""
+    text = "".join(character if character.isprintable() else " " for character in text[: 4 * _LONGEST_TEXT])
+    for secret, instead in _SECRETS:
+        text = secret.sub(instead, text)
+    return text[:_LONGEST_TEXT].strip()

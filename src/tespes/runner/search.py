@@ -30,14 +30,16 @@ _SPECIAL = "is a socket, a pipe or a device"
 class Found:
     """What is to be stored: `files` with their sizes in bytes, and `empty_directories`, at the paths that containers saw.
 
-    `notes` say what was left out. `is_directory`: it is one, and no pattern. `is_missing`: there is nothing at all.
+    `notes` say what was left out, `failures` what should have been found, but could not be. `is_directory`: it is one, and no
+    pattern. `is_missing`: there is nothing at all.
     """
 
-    __slots__ = ("empty_directories", "files", "is_directory", "is_missing", "notes")
+    __slots__ = ("empty_directories", "failures", "files", "is_directory", "is_missing", "notes")
 
     def __init__(self) -> None:
         self.files: List[Tuple[str, int]] = []
         self.empty_directories: List[str] = []
+        self.failures: List[faults.SystemFailure] = []
         self.notes: List[str] = []
         self.is_directory = False
         self.is_missing = False
@@ -46,7 +48,7 @@ class Found:
 def find(entry: protocol.File, task_files: files.TaskFiles, most: int = 100_000) -> Found:
     """All that an output is, sorted; a `SystemFailure`, whose reason begins with what it is about, if it cannot be stored.
 
-    More than `most` files are such a failure, too.
+    More than `most` files are such a failure, too. What fails inside of a directory is only one of its `failures`.
     """
     path = mounts.absolute("output", entry["path"])
     search = _Search(path, task_files, most)
@@ -100,6 +102,7 @@ class _Search:
         found = self._found
         found.files.sort()
         found.empty_directories.sort()
+        found.failures.sort(key=str)
         found.notes.sort()
         if self._left_out > len(found.notes):
             found.notes.append(f"output {self._output}: {self._left_out - len(found.notes):,} more were left out")
@@ -134,7 +137,7 @@ class _Search:
                     self._add(inner)
                 elif inner.is_directory():
                     waiting.append((inner, depth + 1))
-        self._found.is_missing = not (self._found.files or self._found.empty_directories)
+        self._found.is_missing = not self._count()
 
     def _add(self, thing: _Thing) -> None:
         """A file, or a directory with all below it."""
@@ -145,7 +148,7 @@ class _Search:
             self._found.files.append((thing.path, thing.status.st_size))
             self._refuse_too_many(0)
         while waiting:
-            directory = waiting.pop()
+            directory, failed = waiting.pop(), len(self._found.failures)
             is_empty = True
             for inner in self._inside(directory):
                 is_empty = False
@@ -153,15 +156,16 @@ class _Search:
                     self._found.files.append((inner.path, inner.status.st_size))
                 else:
                     waiting.append(inner)
-            if is_empty:
+            if is_empty and len(self._found.failures) == failed:
                 self._found.empty_directories.append(directory.path)
             self._refuse_too_many(len(waiting))  # each of which is one more at least
 
     def _inside(self, directory: _Thing, wanted: Optional[Pattern[str]] = None, *, is_wanted: bool = True) -> Iterator[_Thing]:
         """The files and directories in a directory, of those that have a wanted name; whatever else is there is left out."""
         for name in self._names(directory, wanted):
-            path = posixpath.join(directory.path, name)
-            with _about(path):
+            path, why = posixpath.join(directory.path, name), ""
+            thing: Optional[_Thing] = None
+            with self._remembering(path):
                 try:
                     thing = self._looked_at(path, name, directory)
                     why = _why_not(thing)
@@ -169,17 +173,28 @@ class _Search:
                     why = _NOWHERE
                 except _LeftOut as reason:
                     why = str(reason)
-            if not why:
+            if thing is not None and not why:
                 yield thing
-            elif is_wanted:
+            elif why and is_wanted:
                 self._leave_out(path, why)
 
     def _names(self, directory: _Thing, wanted: Optional[Pattern[str]]) -> List[str]:
-        with _about(directory.path), os.scandir(directory.place) as entries:
+        names: List[str] = []
+        with self._remembering(directory.path), os.scandir(directory.place) as entries:
             all_names = (entry.name for entry in entries if wanted is None or wanted.match(entry.name))
             names = list(itertools.islice(all_names, self._most + 1))
         self._refuse_too_many(len(names))
         return sorted(names)
+
+    @contextmanager
+    def _remembering(self, path: str) -> Iterator[None]:
+        """One thing's failure is none of the others'."""
+        try:
+            with _about(path):
+                yield
+        except faults.SystemFailure as failure:
+            again = faults.SystemFailure(str(failure), retryable=failure.retryable)  # without all the frames it came through
+            self._found.failures.append(again)
 
     def _looked_at(self, path: str, name: str, directory: _Thing) -> _Thing:
         _refuse_what_cannot_be_named(path)
@@ -205,8 +220,11 @@ class _Search:
         if self._left_out <= _MOST_NOTES:
             self._found.notes.append(f"output {files.printable(path)}: {why}, and was left out")
 
+    def _count(self) -> int:
+        return len(self._found.files) + len(self._found.empty_directories) + len(self._found.failures)
+
     def _refuse_too_many(self, more: int) -> None:
-        if len(self._found.files) + len(self._found.empty_directories) + more > self._most:
+        if self._count() + more > self._most:
             raise faults.SystemFailure(f"output {self._output}: is more files than a task may have")
 
 

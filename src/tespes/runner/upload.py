@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from urllib import parse
 
 from . import call, digest, faults, refusals, storage, transfer
@@ -90,7 +90,8 @@ def _put(carrier: transfer.Carrier, source: Source, way: protocol.Way, start: in
     with storage.request(carrier, "PUT", way, headers, source.sending(start, end)) as answer:
         if answer.status not in _SUCCESSES:
             raise refusals.of_a_storage(answer, way["shown"])
-        answer.text(call.CHUNK_BYTES)
+        with suppress(OSError):  # stored is stored: what else it says is only read to use the connection again
+            answer.text(call.CHUNK_BYTES)
         return answer.headers.get("etag", "")
 
 

@@ -26,7 +26,8 @@ _NOT_A_DIRECTORY = "is a file, a directory was declared"
 class Ftp:
     """All FTP servers. For what the methods do and raise, see promise.Kind.
 
-    :param servers: what is known of some, by `host` or `host:port`; others are visited as anonymous
+    :param servers: what is known of some, by `host:port`, or by `host` for the usual port (21; 990 for TLS from the
+        beginning); others are visited as anonymous
     """
 
     def __init__(self, servers: Mapping[str, Server], manners: Manners) -> None:

@@ -11,12 +11,11 @@ from typing import Final, TypeVar
 from tespes.storage.ftp_data import Data
 from tespes.storage.ftp_places import Account
 from tespes.storage.ftp_tls import SameSession
-from tespes.storage.ftp_wire import Answer, Answered, Broken, Control, reason, silent
+from tespes.storage.ftp_wire import GOODBYE_S, Answer, Answered, Broken, Control, reason, silent
 
 Wire = TypeVar("Wire", Control, Data)
 
 _REUSED_SILENCE_S: Final = 5.0
-_GOODBYE_S: Final = 1.0
 _WHY_S: Final = 5.0
 _KEEPALIVE_S: Final = 60
 _EPSV = re.compile(r"\((.)\1\1(\d{1,5})\1\)")
@@ -51,10 +50,7 @@ class Link:
         self._control = await self._connect(self.account.host, self.account.port, Control())
         if self.account.tls == "implicit":
             await self._secure()
-        greeting = await self._control.answer(self._silence_s)
-        while greeting.code == 120:  # noqa: PLR2004 - ready in some minutes
-            greeting = await self._control.answer(self._silence_s)
-        expect(greeting, "2")
+        await self._greeted()
         if self.account.tls == "explicit":
             try:
                 await self._ask("AUTH TLS", "2")
@@ -75,7 +71,7 @@ class Link:
     async def gone(self) -> None:
         """Wait until it is closed, or for a moment."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_GOODBYE_S):
+            async with asyncio.timeout(GOODBYE_S):
                 await self._control.gone.wait()
         self.abort()
 
@@ -166,6 +162,17 @@ class Link:
             if securing is not None:
                 securing.cancel()
                 await asyncio.gather(securing, return_exceptions=True)
+
+    async def _greeted(self) -> None:
+        """However often the server says that it will be ready soon, it has to be in time."""
+        greeting = await self._control.answer(self._silence_s)
+        try:
+            async with asyncio.timeout(self._silence_s):
+                while greeting.code == 120:  # noqa: PLR2004 - ready in some minutes
+                    greeting = await self._control.answer(self._silence_s)
+        except TimeoutError:
+            raise Broken(f"the server was not ready in {self._silence_s:g} s") from None
+        expect(greeting, "2")
 
     async def _ask(self, command: str, expected: str, silence_s: float | None = None) -> Answer:
         self._control.send(command)

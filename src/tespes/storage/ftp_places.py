@@ -78,7 +78,7 @@ def place(at: At, servers: Mapping[str, Server]) -> Place:
         raise errors.TransferRefused("the URL names no server")
     if parts.query or parts.fragment:
         raise errors.TransferRefused("an ftp URL ends with its path: write ? as %3F and # as %23")
-    server = servers.get(f"{host}:{port or _PORTS[_by_scheme(parts)]}") or servers.get(host) or Server()
+    server = _server(parts, servers)
     tls = server.tls or _by_scheme(parts)
     if tls == "none" and parts.scheme.lower() == "ftps":
         raise errors.TransferRefused("TLS is asked for, but the settings say that the server has none")
@@ -97,6 +97,16 @@ def is_harmless(name: str) -> bool:
 def parent(path: str) -> str:
     """The directory that it is in."""
     return path.rpartition("/")[0] or "/"
+
+
+def _server(parts: SplitResult, servers: Mapping[str, Server]) -> Server:
+    """What the settings say. A mere host is its usual port, and no other one: whoever listens there may not be who the login
+    is for.
+    """
+    usual = _by_scheme(parts)
+    exactly = servers.get(f"{parts.hostname}:{parts.port or _PORTS[usual]}")
+    general = servers.get(parts.hostname or "", Server())
+    return exactly or (general if parts.port in {None, _PORTS[general.tls or usual]} else Server())
 
 
 def _by_scheme(parts: SplitResult) -> Tls:

@@ -2,6 +2,7 @@
 
 import contextlib
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from tespes import errors
@@ -10,6 +11,7 @@ from tespes.storage.ftp_lists import facts
 from tespes.storage.ftp_wire import Answered, Broken
 
 _LISTING_BYTES: Final = 64 * 2**20
+_SURE_AFTER: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,9 @@ class Found:
     """What is at a path.
 
     :param type: unknown if there may be a file or nothing at all
-    :param version: differs if the file does, as far as the server tells; None if it does not
+    :param version: differs if the file does, as far as the server tells: its size and when it changed, in whole seconds.
+        None if it does not, or if that is less than a minute ago by our clock: the file may change again in the same
+        second. A server whose clock is more than a minute behind ours is believed too soon
     """
 
     type: Literal["file", "directory", "unknown"]
@@ -113,4 +117,14 @@ class Session(Link):
 
 
 def _file(size_bytes: int | None, changed: str | None) -> Found:
-    return Found("file", size_bytes, f"{size_bytes} {changed}" if size_bytes is not None and changed else None)
+    is_sure = size_bytes is not None and changed and _lies_back(changed)
+    return Found("file", size_bytes, f"{size_bytes} {changed}" if is_sure else None)
+
+
+def _lies_back(changed: str) -> bool:
+    """Whether a time as servers write it (RFC 3659, 2.3) is so long ago that what changes now would have another."""
+    try:
+        at = datetime.strptime(changed.partition(".")[0], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return False
+    return datetime.now(UTC) - at >= _SURE_AFTER

@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Final
 
 from tespes import errors
+from tespes.storage import unfinished
 from tespes.storage.ftp_data import Data
 from tespes.storage.ftp_places import Account, parent
 from tespes.storage.ftp_pool import Turn
@@ -67,17 +67,16 @@ async def upload(turn: Turn, path: str, pieces: AsyncIterator[bytes], size_bytes
 
     :raises errors.TransferError, Answered, Broken: it is not there, and nothing half-written is
     """
-    # Short, and not made of the file's name: that may be as long as a name can be.
-    temporary = f"{parent(path).rstrip('/')}/.{secrets.token_hex(8)}"
+    temporary = f"{parent(path).rstrip('/')}/{unfinished.new()}"
     data = None
     try:
-        data = await _begin(turn.session, path, f"{temporary}.part", directories)
+        data = await _begin(turn.session, path, temporary, directories)
         await _send(turn.session, data, pieces, size_bytes)
-        await _check(turn.session, f"{temporary}.part", size_bytes)
+        await _check(turn.session, temporary, size_bytes)
         await _rename(turn, temporary, path)
     except BaseException as error:
         if data is not None or not isinstance(error, Answered):
-            await _remove(turn, f"{temporary}.part")
+            await _remove(turn, temporary)
         raise
     turn.is_clean = True
 
@@ -121,25 +120,25 @@ async def _check(session: Session, temporary: str, size_bytes: int) -> None:
 
 async def _rename(turn: Turn, temporary: str, final: str) -> None:
     """Some servers do not rename onto a file that is there: it is put aside, and back if that did not help."""
-    session = turn.session
+    session, aside = turn.session, f"{temporary.removesuffix('.part')}.old"
     try:
-        await session.rename(f"{temporary}.part", final)
+        await session.rename(temporary, final)
     except Answered as error:
         found = None if error.is_for_now else await session.find(final)
         if found is not None and found.type == "directory":
             raise errors.TransferRefused("is a directory, a file was declared") from error
         if found is None:
             raise
-        await session.rename(final, f"{temporary}.old")
+        await session.rename(final, aside)
         try:
-            await session.rename(f"{temporary}.part", final)
+            await session.rename(temporary, final)
         except BaseException:
-            await _put_back(turn, f"{temporary}.old", final)
+            await _put_back(turn, aside, final)
             raise
         try:
-            await session.ask(f"DELE {temporary}.old")
+            await session.ask(f"DELE {aside}")
         except (Answered, Broken):
-            await _remove(turn, f"{temporary}.old")
+            await _remove(turn, aside)
 
 
 async def _put_back(turn: Turn, aside: str, final: str) -> None:

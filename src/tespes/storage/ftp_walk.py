@@ -1,16 +1,19 @@
 """Everything below a directory on an FTP server, over one connection."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
 from typing import Final, Literal
 
 from tespes import errors
+from tespes.runner.links import DEEPEST
+from tespes.storage import unfinished
 from tespes.storage.ftp_lists import Line, read
 from tespes.storage.ftp_places import is_harmless
 from tespes.storage.ftp_session import Session
 from tespes.storage.ftp_wire import Answered
 from tespes.storage.promise import Entry
 
-_DEEPEST: Final = 64
+_MANY_LINES: Final = 1000  # more take so long to read that everybody else would wait
 _SHOWN_BYTES: Final = 200
 
 
@@ -30,8 +33,8 @@ async def walk(session: Session, path: str) -> AsyncGenerator[Entry]:
             if entry.is_directory:
                 inside.append(entry.name)
         left.extend(reversed(inside))
-        if inside and inside[0].count("/") >= _DEEPEST:
-            why = f"more than {_DEEPEST} directories inside each other, as if a link led to a directory above it"
+        if inside and inside[0].count("/") >= DEEPEST:
+            why = f"more than {DEEPEST} directories inside each other, as if a link led to a directory above it"
             raise errors.TransferRefused(f"{why}: {inside[0][:100]}…")
 
 
@@ -45,27 +48,33 @@ async def _named_directory(session: Session, path: str, name: str) -> list[Entry
 
 
 async def _directory(session: Session, path: str, name: str) -> list[Entry]:
-    directory = _joined(path, name)
-    await session.ask(f"CWD {directory}")
+    await session.ask(f"CWD {_joined(path, name)}")
     form, lines = await session.listing()
-    found = []
-    for line in lines:
-        one = _read(line, form)
-        if one is None or one.name in {".", ".."} or one.type == "other":
-            continue
-        if not is_harmless(one.name) or _is_no_text(one.name):
-            raise errors.TransferRefused(f"a name that cannot be used: {_for_people(line)}")
-        found.append(one)
-    entries = [await _resolved(session, directory, name, one) for one in found]
+    if len(lines) > _MANY_LINES:
+        found = await asyncio.to_thread(_found, lines, form, name)
+    else:
+        found = _found(lines, form, name)
+    entries = [one if isinstance(one, Entry) else await _resolved(session, path, one) for one in found]
     return [entry for entry in entries if entry is not None]
 
 
-async def _resolved(session: Session, directory: str, above: str, one: Line) -> Entry | None:
+def _found(lines: Sequence[bytes], form: Literal["MLSD", "LIST"], above: str) -> list[Entry | str]:
+    """What the lines are about; of links, the mere name below the top."""
+    found: list[Entry | str] = []
+    for line in lines:
+        one = _read(line, form)
+        if one is None or one.name in {".", ".."} or one.type == "other" or unfinished.is_one(one.name):
+            continue
+        if not is_harmless(one.name) or _is_no_text(one.name):
+            raise errors.TransferRefused(f"a name that cannot be used: {_for_people(line)}")
+        name = f"{above}/{one.name}" if above else one.name
+        found.append(name if one.type == "link" else Entry(name, one.size_bytes, one.type == "directory"))
+    return found
+
+
+async def _resolved(session: Session, top: str, name: str) -> Entry | None:
     """As what a link leads to; one that leads nowhere is no file."""
-    name = f"{above}/{one.name}" if above else one.name
-    if one.type != "link":
-        return Entry(name, one.size_bytes, one.type == "directory")
-    path = _joined(directory, one.name)
+    path = _joined(top, name)
     if await session.is_directory(path):
         return Entry(name, is_directory=True)
     found = await session.find(path)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 _FIRST_LINE = re.compile(r"(\d{3})([ -])(.*)", re.DOTALL)
+GOODBYE_S: Final = 1.0
 _MOST_BYTES: Final = 1 << 20
 _WORDS_CHARACTERS: Final = 500
 _NEVER = re.compile(r"[\r\n\0]")
@@ -136,10 +137,13 @@ class Control(asyncio.Protocol):
             raise silent(silence_s) from None
 
     def close(self) -> None:
-        """Say good-bye and let go, without waiting."""
-        if self.transport is not None and not self.transport.is_closing():
-            if self._ended is None:
-                self.transport.write(b"QUIT\r\n")
+        """Say good-bye. The server closes the connection; if it does not soon, it is closed here."""
+        if self.transport is None or self.transport.is_closing():
+            return
+        if self._ended is None:
+            self.transport.write(b"QUIT\r\n")
+            asyncio.get_running_loop().call_later(GOODBYE_S, self.transport.abort)
+        else:
             self.transport.close()
 
     def abort(self) -> None:
@@ -151,7 +155,8 @@ class Control(asyncio.Protocol):
         line = await self._line()
         first = _FIRST_LINE.fullmatch(line)
         if first is None:
-            raise Broken(f"the server said something that is no FTP: {line[:80]!r}")
+            # Not quoted: a task might name any host and port, and learn who speaks there.
+            raise Broken("the server said something that is no FTP")
         code, mark, words = first.groups()
         lines, length = [words], len(line)
         while mark == "-":

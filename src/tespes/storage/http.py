@@ -1,9 +1,10 @@
 """Files on web servers: straight from the node, or through TESPES where the settings have a login for the host."""
 
 import contextlib
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from http import HTTPStatus
 
 import aiohttp
 
@@ -14,16 +15,14 @@ from tespes.storage.http_client import Asked, Client
 from tespes.storage.http_errors import failed
 from tespes.storage.promise import At, Direct, Entry, Fetched, InParts, Manners, Resume
 
-_OK: Final = 200
-
 
 @dataclass(frozen=True, slots=True)
 class Access:
     """What a web server is to be told: a user and a password (Basic), or a token (Bearer)."""
 
     user: str | None = None
-    password: str | None = None
-    token: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
 
     def headers(self) -> dict[str, str]:
         """That, as it is sent."""
@@ -51,13 +50,17 @@ class Http:
     """See promise.Kind."""
 
     def __init__(self, servers: Mapping[str, Server], manners: Manners) -> None:
-        """:param servers: by `host` or `host:port`; :raises errors.SetupError: manners.ca_file cannot be read"""
+        """:param servers: by `host:port`, or by `host` for https on its usual port
+
+        :raises errors.SetupError: manners.ca_file cannot be read
+        """
         self._servers = {name.lower(): server for name, server in servers.items()}
         self._client = Client(manners)
 
     def usable(self) -> tuple[str, ...]:
         """See promise.Kind.usable."""
-        return (*(f"{scheme}://{name}/" for name in self._servers for scheme in ("https", "http")), "http://", "https://")
+        plain = (f"http://{name}/" for name in self._servers if re.search(r":\d+$", name))
+        return (*(f"https://{name}/" for name in self._servers), *plain, "http://", "https://")
 
     def goes_through(self, at: At) -> bool:
         """See promise.Kind.goes_through; so does the refusal of a URL that cannot be read."""
@@ -87,6 +90,8 @@ class Http:
         asked = self._asked(at)
         async with contextlib.AsyncExitStack() as stack:
             response, start = await self._answer(stack, asked, resume)
+            if not http_range.tells_its_end(response.headers):
+                raise errors.TransferRefused(f"{asked.shown}: the server does not say how long the file is")
             size = http_range.size_bytes(response.status, response.headers)
             version = http_range.version(response.headers) or (resume.version if resume and start else None)
             yield Fetched(self._client.pieces(asked.shown, response), start, size, version)
@@ -115,7 +120,7 @@ class Http:
                     await stack.enter_async_context(first.pop_all())
                     return response, start
         response = await stack.enter_async_context(self._client.get(asked, {}))
-        if response.status != _OK:
+        if response.status != HTTPStatus.OK:
             raise failed(asked.shown, response)
         return response, 0
 

@@ -3,7 +3,7 @@
 import base64
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
@@ -23,11 +23,11 @@ class Address:
     :param login: headers that the URL's own user makes
     """
 
-    url: str
+    url: str = field(repr=False)
     scheme: str
     host: str
     port: int
-    login: Mapping[str, str]
+    login: Mapping[str, str] = field(repr=False)
 
     @property
     def origin(self) -> tuple[str, str, int]:
@@ -36,11 +36,11 @@ class Address:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the settings may call the server, the closer one first. A mere host is its usual port, and no other one:
-        whoever listens there may not be who the login is for.
+        """What the settings may call the server, the closer one first. A mere host is https on its usual port: whoever listens
+        at another may not be who the login is for, and without TLS everybody on the way could read it.
         """
         named = f"{self.host}:{self.port}"
-        return (named, self.host) if self.port == PORTS[self.scheme] else (named,)
+        return (named, self.host) if (self.scheme, self.port) == ("https", PORTS["https"]) else (named,)
 
 
 def address(url: str) -> Address:

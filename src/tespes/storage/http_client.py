@@ -16,6 +16,7 @@ from tespes.storage.http_address import Address, redirected
 from tespes.storage.http_body import Body
 from tespes.storage.http_errors import failed, named
 from tespes.storage.promise import Manners
+from tespes.storage.turns import turn
 
 MOST_REDIRECTS: Final = 10
 CONTINUE_S: Final = 3.0  # some servers do not know `Expect: 100-continue`, and wait for the body
@@ -136,19 +137,9 @@ class Client:
             raise errors.TransferRefused(f"{asked.shown}: redirects to host {target.names[0]}, which the settings do not name")
         return target
 
-    @contextlib.asynccontextmanager
-    async def _slot(self, host: str, shown: str) -> AsyncIterator[None]:
+    def _slot(self, host: str, shown: str) -> contextlib.AbstractAsyncContextManager[None]:
         slots = self._slots.setdefault(host, asyncio.Semaphore(self._manners.connections))
-        try:
-            async with asyncio.timeout(self._manners.silence_s * 2 / 3):  # before whoever waits for TESPES gives up
-                await slots.acquire()
-        except TimeoutError as error:
-            count = self._manners.connections
-            raise errors.TransferPostponed(f"{shown}: {count} files move from or to {host} already") from error
-        try:
-            yield
-        finally:
-            slots.release()
+        return turn(slots, self._manners, shown, host)
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:

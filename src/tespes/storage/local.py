@@ -15,6 +15,7 @@ from tespes.storage.local_file import Reading, Writing
 from tespes.storage.local_places import Places, path, worded
 from tespes.storage.local_tree import batches
 from tespes.storage.promise import At, Direct, Entry, Fetched, InParts, Manners, Resume
+from tespes.storage.turns import turn
 
 BLOCK_BYTES = 1024 * 1024
 
@@ -35,7 +36,9 @@ class Roots:
 class Local:
     """See promise.Kind."""
 
-    def __init__(self, roots: Roots, manners: Manners) -> None:  # noqa: ARG002 - a disk has no manners
+    def __init__(self, roots: Roots, manners: Manners) -> None:
+        self._manners = manners
+        self._slots = asyncio.Semaphore(manners.connections)  # each is a thread
         self._usable = tuple(dict.fromkeys((*roots.read, *roots.write)))
         self._read = Places(self._usable, "inputs")
         self._write = Places(roots.write, "outputs")
@@ -69,13 +72,13 @@ class Local:
     @contextlib.asynccontextmanager
     async def fetch(self, at: At, resume: Resume | None) -> AsyncIterator[Fetched]:
         """See promise.Kind.fetch."""
-        async with _thread(urls.shown(at.url)) as thread:
+        async with self._turn(at) as thread:
             file = await thread(lambda opened: Reading(self._read, at.url, resume, opened))
             yield Fetched(_pieces(thread, file), file.start, file.size_bytes, file.version)
 
     async def store(self, at: At, pieces: AsyncIterator[bytes], size_bytes: int) -> None:
         """See promise.Kind.store."""
-        async with _thread(urls.shown(at.url)) as thread:
+        async with self._turn(at) as thread:
             file = await thread(lambda opened: Writing(self._write, at.url, size_bytes, opened))
             async for block in _blocks(pieces):
                 await thread(functools.partial(file.write, block))
@@ -89,6 +92,12 @@ class Local:
 
     async def close(self) -> None:
         """See promise.Kind.close: nothing stays open."""
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, at: At) -> AsyncIterator["_Thread"]:
+        shown = urls.shown(at.url)
+        async with turn(self._slots, self._manners, shown, "this machine"), _thread(shown) as thread:
+            yield thread
 
 
 class _Thread(Protocol):

@@ -2,12 +2,12 @@
 
 import contextlib
 import os
-import secrets
 import stat
 from contextlib import ExitStack
 from typing import Final
 
 from tespes import errors
+from tespes.storage import unfinished
 from tespes.storage.local_places import Places, found, path, readable
 from tespes.storage.promise import Resume
 
@@ -55,7 +55,7 @@ class Writing:
         self._directory = places.directory(final.parent, opened)
         self._name = final.name
         self._refuse_directory()
-        self._temporary = f".{secrets.token_hex(8)}.part"
+        self._temporary = unfinished.new()
         self._left = size_bytes
         descriptor = os.open(self._temporary, _NEW, 0o644, dir_fd=self._directory)
         opened.callback(self._remove)

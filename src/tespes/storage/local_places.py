@@ -17,6 +17,7 @@ from tespes import errors
 
 _PLACE: Final = os.O_PATH | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_MOST_PARTS: Final = 200
 _PERMANENT: Final = {
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL),
     *(errno.EACCES, errno.EPERM, errno.EROFS),
@@ -45,9 +46,13 @@ class Places:
     def directory(self, path: Path, opened: contextlib.ExitStack) -> int:
         """A descriptor of a directory to write in; whichever are missing are made. Raises as `look` does."""
         root = self._root(path)
-        at = self._checked(os.open(root, _PLACE | os.O_DIRECTORY), opened)
+        if len(path.parts) > _MOST_PARTS:
+            raise errors.TransferRefused(f"is too deep: more than {_MOST_PARTS} directories inside each other")
+        last = opened.enter_context(contextlib.ExitStack())
+        at = self._checked(os.open(root, _PLACE | os.O_DIRECTORY), last)
         for part in path.relative_to(root).parts:
-            at = self._checked(_made(part, at), opened)
+            with last.pop_all():  # one stays open, however many there are
+                at = self._checked(_made(part, at), last)
         return at
 
     def _root(self, path: Path) -> Path:
@@ -118,7 +123,7 @@ def worded(shown: str) -> Iterator[None]:
 def _path(url: str) -> str:
     host, _, rest = url.partition("://")[2].partition("/")
     if host.lower() not in {"", "localhost"}:
-        raise errors.TransferRefused(f"host {host} is not this machine, whose files are file:///path")
+        raise errors.TransferRefused(f"host {host.rpartition('@')[2]} is not this machine, whose files are file:///path")
     if "?" in rest or "#" in rest:
         raise errors.TransferRefused("a file URL ends with its path: write %3F for ? and %23 for #")
     return os.fsdecode(unquote_to_bytes("/" + rest))

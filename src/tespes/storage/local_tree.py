@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tespes import errors
-from tespes.storage import urls
+from tespes.storage import unfinished, urls
 from tespes.storage.local_places import Places, found, readable, worded
 from tespes.storage.promise import Entry
 
@@ -46,7 +46,7 @@ def _look(places: Places, top: Path, directory: _Directory, opened: ExitStack) -
     if here in directory.above:
         raise errors.TransferRefused("is a link to a directory above it")
     with os.scandir(readable(looked_at, opened)) as listing:
-        names = sorted(each.name for each in listing)
+        names = sorted(each.name for each in listing if not unfinished.is_one(each.name))
     return [_entry(places, top, os.path.join(directory.name, name)) for name in names], here  # noqa: PTH118 - "" / name is "./name"
 
 

@@ -60,9 +60,9 @@ class Direct:
     :param url: with a signature, perhaps: never to be shown; :param shown: what people may see of it
     """
 
-    url: str
+    url: str = field(repr=False)
     shown: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

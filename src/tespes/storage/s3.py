@@ -1,14 +1,15 @@
 """Objects in S3 stores: the node gets a signed URL for each, right before it is used; bytes never pass through TESPES."""
 
 import asyncio
+import hashlib
 import importlib
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from tespes import errors
+from tespes.storage import urls
 from tespes.storage.promise import At, Direct, Entry, Fetched, InParts, Manners, Resume
 from tespes.storage.s3_access import Access, Key, Place, place
 
@@ -20,6 +21,7 @@ _SMALLEST_PART = 5 * _MIB
 _LARGEST_PUT = 5 * 2**30
 _LARGEST_OBJECT = 5 * 2**40
 _MOST_PARTS = 10_000
+_MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 class S3:
@@ -76,11 +78,11 @@ class S3:
 
     def fetch(self, at: At, resume: Resume | None) -> AbstractAsyncContextManager[Fetched]:  # noqa: ARG002 - the promise
         """See promise.Kind.fetch: nothing goes through."""
-        raise errors.TransferRefused(f"{at.url}: the node fetches it itself, it does not pass through TESPES")
+        raise errors.TransferRefused(f"{urls.shown(at.url)}: the node fetches it itself, it does not pass through TESPES")
 
     async def store(self, at: At, pieces: AsyncIterator[bytes], size_bytes: int) -> None:  # noqa: ARG002 - the promise
         """See promise.Kind.store: nothing goes through."""
-        raise errors.TransferRefused(f"{at.url}: the node stores it itself, it does not pass through TESPES")
+        raise errors.TransferRefused(f"{urls.shown(at.url)}: the node stores it itself, it does not pass through TESPES")
 
     async def make_directory(self, at: At) -> bool:
         """See promise.Kind.make_directory. The bucket itself is there, or nothing is."""
@@ -104,7 +106,7 @@ class S3:
         parts = {"Parts": [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, 1)]}
         operation = "complete_multipart_upload"
         done = await self._call(operation, where, may_miss=True, UploadId=upload_id, MultipartUpload=parts)
-        if not done and not await self._is_complete(where, len(etags)):
+        if not done and not await self._is_complete(where, etags):
             raise errors.TransferRefused(f"{where.shown}: 404 NoSuchUpload: the upload in parts is gone")
 
     async def abort(self, at: At, upload_id: str) -> None:
@@ -143,14 +145,10 @@ class S3:
             raise errors.TransferRefused(f"{where.shown}: is a file, a directory was declared")
         raise errors.TransferRefused(f"{where.shown}: 404 no such directory")
 
-    async def _is_complete(self, where: Place, parts: int) -> bool:
-        """Whether the object is there, of so many parts, and new: the answer to an earlier request was lost."""
+    async def _is_complete(self, where: Place, etags: Sequence[str]) -> bool:
+        """Whether the object is there, made of these very parts: the answer to an earlier request was lost."""
         found = await self._call("head_object", where, may_miss=True)
-        if not found or not str(found.get("ETag", "")).strip('"').endswith(f"-{parts}"):
-            return False
-        said = found["ResponseMetadata"]["HTTPHeaders"].get("date")
-        present = parsedate_to_datetime(said) if said else datetime.now(UTC)
-        return bool(present - found["LastModified"] <= timedelta(seconds=self._manners.url_lifetime_s))
+        return bool(found) and str(found.get("ETag", "")).strip('"') == _of_parts(etags)
 
     async def _signed(self, operation: str, where: Place, **more: Any) -> str:
         clients = await self._library()
@@ -167,6 +165,15 @@ class S3:
                 module = await asyncio.to_thread(importlib.import_module, "tespes.storage.s3_clients")
                 self._clients = module.Clients(self._manners)
         return self._clients
+
+
+def _of_parts(etags: Sequence[str]) -> str | None:
+    """The ETag of an object of such parts, where those of the parts are the MD5 of what they hold; None if they are not."""
+    parts = [etag.strip('"') for etag in etags]
+    if not all(_MD5.fullmatch(part) for part in parts):
+        return None
+    whole = hashlib.md5(bytes.fromhex("".join(parts)), usedforsecurity=False)
+    return f"{whole.hexdigest()}-{len(parts)}"
 
 
 __all__ = ["S3", "Access", "Key"]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tespes import errors
+from tespes.storage import urls
 from tespes.storage.promise import At
 
 
@@ -60,18 +61,19 @@ def place(at: At, buckets: Mapping[str, Access], hosts: Mapping[str, Access]) ->
 
     :raises errors.TransferRefused: it names no bucket, or one that is not in the settings
     """
+    shown = urls.shown(at.url)
     first, _, name = at.url.partition("://")[2].partition("/")
     bucket, endpoint = first, None
     if (access := hosts.get(first)) is not None:
         bucket, _, name = name.partition("/")
         endpoint = f"https://{first}"
     if not bucket:
-        raise errors.TransferRefused(f"{at.url}: the URL names no bucket")
+        raise errors.TransferRefused(f"{shown}: the URL names no bucket")
     access = access or _named(bucket, buckets)
     if access is None:
-        raise errors.TransferRefused(f"{at.url}: the settings have no S3 bucket {bucket}")
+        raise errors.TransferRefused(f"{shown}: the settings have no S3 bucket {bucket.rpartition('@')[2]}")
     key = access.owners.get(at.owner, access.key)
-    return Place(access.endpoint or endpoint, access.region, access.style, key, bucket, name, at.url)
+    return Place(access.endpoint or endpoint, access.region, access.style, key, bucket, name, shown)
 
 
 def _named(bucket: str, buckets: Mapping[str, Access]) -> Access | None:
