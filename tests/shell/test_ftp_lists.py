@@ -2,7 +2,7 @@
 
 import pytest
 
-from tespes.storage.ftp_lists import Line, read
+from tespes.storage.ftp.lists import Line, read
 
 LISTS = {
     "vsftpd": ("-rw-r--r--    1 0        0               5 Nov 22 18:00 name", Line("name", "file", 5)),

@@ -15,7 +15,7 @@ from ftp_servers import Certificate, FtpServer, Handler, Pyftpdlib, Tls, Vsftpd,
 from tespes import errors
 from tespes.local.ftp import LocalFTP
 from tespes.storage.ftp import Ftp, Login, Server
-from tespes.storage.ftp_places import ANONYMOUS, place
+from tespes.storage.ftp.places import ANONYMOUS, place
 from tespes.storage.promise import At, Entry, Manners, Resume
 
 pytestmark = pytest.mark.servers
@@ -305,7 +305,7 @@ async def test_no_more_connections_than_allowed_are_made(tmp_path: Path) -> None
 @on_uvloop
 async def test_who_waits_too_long_for_a_connection_is_put_off(plain: Vsftpd, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many as allowed are busy: nothing is wrong, asking again helps."""
-    monkeypatch.setattr("tespes.storage.ftp_pool._PATIENCE_S", 0.2)
+    monkeypatch.setattr("tespes.storage.ftp.pool._PATIENCE_S", 0.2)
     (plain.directory / "file").write_bytes(CONTENT)
     async with ftp(connections=1) as storage, storage.fetch(At(f"{plain.url}/file", "ada"), None):
         with pytest.raises(errors.TransferPostponed, match=r"file: all 1 connections to 127\.0\.0\.1 are busy"):
@@ -315,7 +315,7 @@ async def test_who_waits_too_long_for_a_connection_is_put_off(plain: Vsftpd, mon
 @on_uvloop
 async def test_idle_connections_end(plain: Vsftpd, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while, without anybody asking."""
-    monkeypatch.setattr("tespes.storage.ftp_pool._IDLE_S", 0.2)
+    monkeypatch.setattr("tespes.storage.ftp.pool._IDLE_S", 0.2)
     (plain.directory / "file").write_bytes(b"x")
     async with ftp() as storage:
         await asyncio.gather(got(storage, f"{plain.url}/file"), got(storage, f"{plain.url}/file"))

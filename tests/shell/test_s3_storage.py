@@ -31,7 +31,7 @@ from tespes import errors
 from tespes.local.ports import free_port
 from tespes.storage.promise import At, Direct, Entry, InParts, Manners
 from tespes.storage.s3 import S3, Access, Key
-from tespes.storage.s3_access import place
+from tespes.storage.s3.access import place
 
 MIB = 2**20
 OF_BOTH = hashlib.md5(bytes(16) + b"\xff" * 16, usedforsecurity=False).hexdigest() + "-2"  # as stores make it of two parts

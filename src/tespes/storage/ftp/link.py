@@ -8,10 +8,10 @@ import ssl
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from tespes.storage.ftp_data import Data
-from tespes.storage.ftp_places import Account
-from tespes.storage.ftp_tls import SameSession
-from tespes.storage.ftp_wire import GOODBYE_S, Answer, Answered, Broken, Control, reason, silent
+from tespes.storage.ftp.data import Data
+from tespes.storage.ftp.places import Account
+from tespes.storage.ftp.tls import SameSession
+from tespes.storage.ftp.wire import GOODBYE_S, Answer, Answered, Broken, Control, reason, silent
 
 Wire = TypeVar("Wire", Control, Data)
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from tespes import errors
-from tespes.storage.ftp_places import Account
-from tespes.storage.ftp_session import Session
-from tespes.storage.ftp_tls import trusting
+from tespes.storage.ftp.places import Account
+from tespes.storage.ftp.session import Session
+from tespes.storage.ftp.tls import trusting
 from tespes.storage.promise import Manners
 
 _PATIENCE_S: Final = 20.0

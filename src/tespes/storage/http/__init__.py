@@ -9,10 +9,11 @@ from http import HTTPStatus
 import aiohttp
 
 from tespes import errors
-from tespes.storage import http_index, http_range, urls
-from tespes.storage.http_address import Address, address, basic
-from tespes.storage.http_client import Asked, Client
-from tespes.storage.http_errors import failed
+from tespes.storage import urls
+from tespes.storage.http import index, ranges
+from tespes.storage.http.address import Address, address, basic
+from tespes.storage.http.client import Asked, Client
+from tespes.storage.http.failures import failed
 from tespes.storage.promise import At, Direct, Entry, Fetched, InParts, Manners, Resume
 
 
@@ -82,7 +83,7 @@ class Http:
 
     def list(self, at: At) -> AsyncGenerator[Entry] | None:
         """See promise.Kind.list."""
-        return http_index.entries(self._client, self._asked(at)) if self.goes_through(at) else None
+        return index.entries(self._client, self._asked(at)) if self.goes_through(at) else None
 
     @contextlib.asynccontextmanager
     async def fetch(self, at: At, resume: Resume | None) -> AsyncIterator[Fetched]:
@@ -90,10 +91,10 @@ class Http:
         asked = self._asked(at)
         async with contextlib.AsyncExitStack() as stack:
             response, start = await self._answer(stack, asked, resume)
-            if not http_range.tells_its_end(response.headers):
+            if not ranges.tells_its_end(response.headers):
                 raise errors.TransferRefused(f"{asked.shown}: the server does not say how long the file is")
-            size = http_range.size_bytes(response.status, response.headers)
-            version = http_range.version(response.headers) or (resume.version if resume and start else None)
+            size = ranges.size_bytes(response.status, response.headers)
+            version = ranges.version(response.headers) or (resume.version if resume and start else None)
             yield Fetched(self._client.pieces(asked.shown, response), start, size, version)
 
     async def store(self, at: At, pieces: AsyncIterator[bytes], size_bytes: int) -> None:
@@ -114,8 +115,8 @@ class Http:
         """What has bytes that can be used, and where they belong."""
         if resume is not None:
             async with contextlib.AsyncExitStack() as first:
-                response = await first.enter_async_context(self._client.get(asked, http_range.wanted(resume)))
-                start = http_range.start(response.status, response.headers, resume)
+                response = await first.enter_async_context(self._client.get(asked, ranges.wanted(resume)))
+                start = ranges.start(response.status, response.headers, resume)
                 if start is not None:
                     await stack.enter_async_context(first.pop_all())
                     return response, start

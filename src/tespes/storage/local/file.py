@@ -8,7 +8,7 @@ from typing import Final
 
 from tespes import errors
 from tespes.storage import unfinished
-from tespes.storage.local_places import Places, found, path, readable
+from tespes.storage.local.places import Places, found, path, readable
 from tespes.storage.promise import Resume
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -12,9 +12,9 @@ import aiohttp
 import yarl
 
 from tespes import errors
-from tespes.storage.http_address import Address, redirected
-from tespes.storage.http_body import Body
-from tespes.storage.http_errors import failed, named
+from tespes.storage.http.address import Address, redirected
+from tespes.storage.http.body import Body
+from tespes.storage.http.failures import failed, named
 from tespes.storage.promise import Manners
 from tespes.storage.turns import turn
 

@@ -8,11 +8,11 @@ from typing import Final
 
 from tespes import errors
 from tespes.storage import unfinished
-from tespes.storage.ftp_data import Data
-from tespes.storage.ftp_places import Account, parent
-from tespes.storage.ftp_pool import Turn
-from tespes.storage.ftp_session import Session
-from tespes.storage.ftp_wire import Answered, Broken
+from tespes.storage.ftp.data import Data
+from tespes.storage.ftp.places import Account, parent
+from tespes.storage.ftp.pool import Turn
+from tespes.storage.ftp.session import Session
+from tespes.storage.ftp.wire import Answered, Broken
 
 _MOST_KNOWN: Final = 10_000
 _REMOVE_AFTER_S: Final = (0.0, 0.1, 0.5)

@@ -25,7 +25,7 @@ from botocore.parsers import ResponseParserError
 
 from tespes import errors
 from tespes.storage.promise import Manners
-from tespes.storage.s3_access import Key, Place
+from tespes.storage.s3.access import Key, Place
 
 _TRIES = 3
 _MESSAGE_CHARACTERS = 500

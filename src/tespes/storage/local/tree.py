@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tespes import errors
 from tespes.storage import unfinished, urls
-from tespes.storage.local_places import Places, found, readable, worded
+from tespes.storage.local.places import Places, found, readable, worded
 from tespes.storage.promise import Entry
 
 

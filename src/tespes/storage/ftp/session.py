@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from tespes import errors
-from tespes.storage.ftp_link import Link
-from tespes.storage.ftp_lists import facts
-from tespes.storage.ftp_wire import Answered, Broken
+from tespes.storage.ftp.link import Link
+from tespes.storage.ftp.lists import facts
+from tespes.storage.ftp.wire import Answered, Broken
 
 _LISTING_BYTES: Final = 64 * 2**20
 _SURE_AFTER: Final = timedelta(minutes=1)

@@ -7,10 +7,10 @@ from typing import Final, Literal
 from tespes import errors
 from tespes.runner.links import DEEPEST
 from tespes.storage import unfinished
-from tespes.storage.ftp_lists import Line, read
-from tespes.storage.ftp_places import is_harmless
-from tespes.storage.ftp_session import Session
-from tespes.storage.ftp_wire import Answered
+from tespes.storage.ftp.lists import Line, read
+from tespes.storage.ftp.places import is_harmless
+from tespes.storage.ftp.session import Session
+from tespes.storage.ftp.wire import Answered
 from tespes.storage.promise import Entry
 
 _MANY_LINES: Final = 1000  # more take so long to read that everybody else would wait

@@ -9,7 +9,7 @@ import ssl
 from collections import deque
 from typing import Final, cast
 
-from tespes.storage.ftp_wire import Broken, reason, silent
+from tespes.storage.ftp.wire import Broken, reason, silent
 
 PIECE_BYTES: Final = 256 * 1024
 

@@ -8,10 +8,11 @@ from typing import Final
 
 from tespes import errors
 from tespes.runner import links
-from tespes.storage import http_range, urls
-from tespes.storage.http_address import address
-from tespes.storage.http_client import Asked, Client
-from tespes.storage.http_errors import failed
+from tespes.storage import urls
+from tespes.storage.http import ranges
+from tespes.storage.http.address import address
+from tespes.storage.http.client import Asked, Client
+from tespes.storage.http.failures import failed
 from tespes.storage.promise import Entry
 
 MOST_PAGE_BYTES: Final = 16 * 1024 * 1024
@@ -42,7 +43,7 @@ async def _page(client: Client, asked: Asked) -> list[str]:
             raise failed(asked.shown, response)
         if "html" not in response.headers.get("Content-Type", ""):
             raise errors.TransferRefused(f"{asked.shown}: is not a page with links to files")
-        if not http_range.tells_its_end(response.headers):
+        if not ranges.tells_its_end(response.headers):
             raise errors.TransferRefused(f"{asked.shown}: the server does not say how long the page is")
         content = bytearray()
         async for piece in client.pieces(asked.shown, response):

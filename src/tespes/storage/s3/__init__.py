@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from tespes import errors
 from tespes.storage import urls
 from tespes.storage.promise import At, Direct, Entry, Fetched, InParts, Manners, Resume
-from tespes.storage.s3_access import Access, Key, Place, place
+from tespes.storage.s3.access import Access, Key, Place, place
 
 if TYPE_CHECKING:
-    from tespes.storage.s3_clients import Clients
+    from tespes.storage.s3.clients import Clients
 
 _MIB = 2**20
 _SMALLEST_PART = 5 * _MIB
@@ -162,7 +162,7 @@ class S3:
         """The clients; the library that they are made with is imported now, and only if somebody uses S3."""
         async with self._loading:
             if self._clients is None:
-                module = await asyncio.to_thread(importlib.import_module, "tespes.storage.s3_clients")
+                module = await asyncio.to_thread(importlib.import_module, "tespes.storage.s3.clients")
                 self._clients = module.Clients(self._manners)
         return self._clients
 

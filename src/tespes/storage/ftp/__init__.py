@@ -10,13 +10,13 @@ from contextlib import AbstractAsyncContextManager
 
 from tespes import errors
 from tespes.storage import urls
-from tespes.storage.ftp_data import Data
-from tespes.storage.ftp_places import Login, Place, Server, place
-from tespes.storage.ftp_pool import Pool, Turn
-from tespes.storage.ftp_session import Found, Session
-from tespes.storage.ftp_upload import Directories, upload
-from tespes.storage.ftp_walk import walk
-from tespes.storage.ftp_wire import Answered, Broken
+from tespes.storage.ftp.data import Data
+from tespes.storage.ftp.places import Login, Place, Server, place
+from tespes.storage.ftp.pool import Pool, Turn
+from tespes.storage.ftp.session import Found, Session
+from tespes.storage.ftp.upload import Directories, upload
+from tespes.storage.ftp.walk import walk
+from tespes.storage.ftp.wire import Answered, Broken
 from tespes.storage.promise import At, Direct, Entry, Fetched, Manners, Resume
 
 _NOT_A_FILE = "is a directory, a file was declared"
