@@ -39,7 +39,7 @@ check: .venv/ready
 	$(BIN)/lint-imports
 
 bench: .venv/ready .venv-pulsar/ready
-	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap wrk=wrk
+	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap wrk=wrk curl=curl openssl=openssl $(STORAGES)
 	$(BIN)/python bench/run.py
 
 contracts: .venv/ready

@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from bench import appends, cancels, lists, machine, memory, messages, replay, report, rest, tasks
+from bench import appends, cancels, lists, machine, memory, messages, replay, report, rest, tasks, transfers
 from bench.bench import Bench
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,6 +26,7 @@ GROUPS: dict[str, Callable[[Bench], Awaitable[report.Group]]] = {
     "tasks": tasks.measure,
     "cancel": cancels.measure,
     "messages": messages.measure,
+    "transfers": transfers.measure,
     "memory": memory.measure,
 }
 

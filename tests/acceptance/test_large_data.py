@@ -274,6 +274,7 @@ def broken(
             yield Broken(server, (ftp, web, s3), urls, behind)
 
 
+@pytest.mark.slow
 def test_after_fifty_cuts_every_file_is_right_or_the_task_says_why(broken: Broken) -> None:
     """Connections to FTP, HTTP and S3, through TESPES and straight, break at any byte, in downloads and uploads."""
     chance = random.Random(1)

@@ -157,7 +157,7 @@ async def test_an_attempts_end_ends_its_uploads(tmp_path: Path, buckets: Buckets
     async with running(tmp_path, buckets.options) as tespes, tespes.sweeping():
         lost, other = await tespes.job(), await tespes.job()
         done = await tespes.open(lost, buckets.at("seaweedfs", "done"))
-        await tespes.uploads.complete(lost, done, await stored(await tespes.uploads.part_urls(lost, done, [1])))
+        await tespes.uploads.complete(lost, done, await stored(await tespes.uploads.part_urls(lost, done, [1, 2])))
         await tespes.open(lost, buckets.at("seaweedfs", "lost"))
         await tespes.open(other, buckets.at("seaweedfs", "other"))
         await tespes.lose(lost)
