@@ -20,6 +20,7 @@ pytestmark = pytest.mark.servers
 
 PULSAR = '[default.pulsars.real]\nslots = 64\nruntime = {kind = "sandbox", network = "host"}\n'
 SHORT = {"TESPES_STORAGE__SILENCE_S": "1", "TESPES_STORAGE__URL_LIFETIME_S": "2", "TESPES_STORAGE__PART_BYTES": str(5 * 2**20)}
+WORK = "/work"  # where Nextflow works in a container
 TREE: Tree = {
     "plain.txt": b"plain",
     ".hidden": b"hidden",
@@ -196,8 +197,8 @@ def test_what_nextflow_sends_runs_whole(mover: Tespes, places: Places) -> None:
         {
             "name": "align (1)",
             "inputs": [
-                {"url": f"{work}/.command.sh", "path": "/work/.command.sh", "type": "FILE"},
-                {"url": f"{work}/.command.run", "path": "/work/.command.run", "type": "FILE"},
+                {"url": f"{work}/.command.sh", "path": f"{WORK}/.command.sh", "type": "FILE"},
+                {"url": f"{work}/.command.run", "path": f"{WORK}/.command.run", "type": "FILE"},
                 {"url": f"{place.url}/nextflow/stage/sample[1].fq", "path": "/work/sample[1].fq", "type": "FILE"},
             ],
             "outputs": [
@@ -209,7 +210,7 @@ def test_what_nextflow_sends_runs_whole(mover: Tespes, places: Places) -> None:
             "executors": [
                 {
                     "image": "debian:stable",
-                    "command": ["bash", "-o", "pipefail", "-c", "bash /work/.command.run 2>&1 | tee /work/.command.log"],
+                    "command": ["bash", "-o", "pipefail", "-c", f"bash {WORK}/.command.run 2>&1 | tee {WORK}/.command.log"],
                     "workdir": "/work",
                 }
             ],

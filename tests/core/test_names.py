@@ -128,17 +128,17 @@ def test_files_of_an_output(path: str, url: str | None) -> None:
 @pytest.mark.parametrize(
     ("pattern", "prefix", "path", "url"),
     [
-        ("/work/*.txt", "/work", "/work/a.txt", "ftp://h/w/a.txt"),
-        ("/work/*.txt", "/work/", "/work/a.txt", "ftp://h/w/a.txt"),
-        ("/work/*.txt", "/work", "/work/.a.txt", None),
-        ("/work/*.txt", "/work", "/work/d/a.txt", None),
-        ("/work/*", "/work", "/work/d/a.txt", "ftp://h/w/d/a.txt"),  # d is a directory that matches
-        ("/work/*/x?.[ab]", "/", "/work/q/x1.a", "ftp://h/w/work/q/x1.a"),
-        ("/work/run_*", "/work/run_", "/work/run_1", "ftp://h/w/1"),
-        ("/work/run_*", "/work/run_", "/work/run_", None),  # nothing would be left of its name
-        ("/work/*", "/work", "/work/../etc", None),
-        ("/work/*", "/work", "/work", None),
-        ("//work/./*", "/work/", "/work/a", "ftp://h/w/a"),
+        ("/job/*.txt", "/job", "/job/a.txt", "ftp://h/w/a.txt"),
+        ("/job/*.txt", "/job/", "/job/a.txt", "ftp://h/w/a.txt"),
+        ("/job/*.txt", "/job", "/job/.a.txt", None),
+        ("/job/*.txt", "/job", "/job/d/a.txt", None),
+        ("/job/*", "/job", "/job/d/a.txt", "ftp://h/w/d/a.txt"),  # d is a directory that matches
+        ("/job/*/x?.[ab]", "/", "/job/q/x1.a", "ftp://h/w/job/q/x1.a"),
+        ("/job/run_*", "/job/run_", "/job/run_1", "ftp://h/w/1"),
+        ("/job/run_*", "/job/run_", "/job/run_", None),  # nothing would be left of its name
+        ("/job/*", "/job", "/job/../etc", None),
+        ("/job/*", "/job", "/job", None),
+        ("//job/./*", "/job/", "/job/a", "ftp://h/w/a"),
     ],
 )
 def test_files_that_match_a_pattern(pattern: str, prefix: str, path: str, url: str | None) -> None:

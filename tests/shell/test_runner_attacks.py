@@ -145,7 +145,7 @@ async def test_nothing_outside_of_the_tasks_files_is_stored(tespes: Tespes, star
     (tmp_path / "secret").write_text("secret")
     places = {"absolute": f"{tmp_path}/secret", "directory": "/etc", "root": "/", "process": "/proc/self/environ"}
     places |= {"first": "/proc/1/root/etc/shadow", "up": "../" * 20 + str(tmp_path)[1:] + "/secret", "node": "../../inputs/0"}
-    places |= {"shared": "../../shared", "descriptor": "/dev/fd/0", "long": "up/" * 1000}
+    places |= {"shared": "../" * 2 + "shared", "descriptor": "/dev/fd/0", "long": "up/" * 1000}
     tespes.plan = plan(
         {"command": [PYTHON, "-c", PLANTS.replace("TARGETS", repr(places))]},
         inputs=[file(0, "/in")],

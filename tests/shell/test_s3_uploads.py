@@ -168,6 +168,17 @@ async def test_an_attempts_end_ends_its_uploads(tmp_path: Path, buckets: Buckets
         assert sorted(await tespes.store.uploads.jobs()) == sorted([following.id, other.id])
 
 
+async def test_an_upload_is_complete_with_all_of_its_parts_only(tmp_path: Path, buckets: Buckets) -> None:
+    """A store would make a shorter object of fewer."""
+    async with running(tmp_path, buckets.options) as tespes:
+        job = await tespes.job()
+        named = await tespes.open(job, buckets.at("seaweedfs", "short"))
+        etags = await stored(await tespes.uploads.part_urls(job, named, [1]))
+        with pytest.raises(errors.BadRequest, match="those of 2 parts are expected"):
+            await tespes.uploads.complete(job, named, etags)
+        assert buckets.open("seaweedfs") == ["short"]
+
+
 async def test_a_cancel_ends_uploads(tmp_path: Path, buckets: Buckets) -> None:
     """As soon as the attempt is over: a runner that stops may have a part on its way."""
     async with running(tmp_path, buckets.options, every_s=0.05) as tespes, tespes.sweeping():
