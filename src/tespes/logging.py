@@ -37,7 +37,7 @@ def configure(style: str, level: str) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=max(_LEVELS[level], logging.WARNING), stream=sys.stderr)
-    for chatty in ("aiormq", "aio_pika"):  # what they tell of a lost connection, our own line says once
+    for chatty in ("aiormq", "aio_pika", "aioftp"):  # what they tell of a lost connection, our own line says once
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
     logging.getLogger("aiohttp.server").addFilter(_is_ours)
 

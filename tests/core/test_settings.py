@@ -192,6 +192,8 @@ def test_storages_are_told_who_tespes_is(tmp_path: Path) -> None:
             "storage.s3.buckets.b.endpoint",
             "an http or https address",
         ),
+        ('[default.storage.http."https://h"]\ntoken = "hunter2"', "storage.http.https://h", "the name of a host is expected"),
+        ('[default.storage.s3.buckets."b*c"]', "storage.s3.buckets.b*c", "the name of a bucket is expected"),
         ('[default.storage.file]\nread = "data"', "storage.file.read.0", "an absolute path is expected"),
         ('[default.storage]\nca_file = "/nowhere.pem"', "storage.ca_file", "does not point to a file"),
         ('[default.outputs]\nmissing = "ignore"', "outputs.missing", "'note' or 'fail'"),

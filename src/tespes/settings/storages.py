@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, FilePath, SecretStr, model_validator
 
 from tespes import storage
-from tespes.settings.values import Address, Directories, Seconds, Secret, Section
+from tespes.settings.values import Address, Bucket, Directories, Host, Seconds, Secret, Section
 from tespes.storage import ftp, http, local, s3
 
 
@@ -88,8 +88,8 @@ class S3Access(_S3Key):
 class S3(Section):
     """`buckets`: for `s3://BUCKET/KEY`, by name, or by a beginning and `*`. `hosts`: for `s3://HOST/BUCKET/KEY`."""
 
-    buckets: dict[str, S3Access] = Field(default_factory=dict)
-    hosts: dict[str, S3Access] = Field(default_factory=dict)
+    buckets: dict[Bucket, S3Access] = Field(default_factory=dict)
+    hosts: dict[Host, S3Access] = Field(default_factory=dict)
 
 
 class FileRoots(Section):
@@ -100,10 +100,13 @@ class FileRoots(Section):
 
 
 class Storage(Section):
-    """`ftp` and `http`: servers by `host` or `host:port`. What they are for: see `storage.Manners` and `pulsar.Habits`."""
+    """`ftp` and `http`: servers by `host:port`, or by `host` if they are at the usual port (FTP 21 or 990, https 443).
 
-    ftp: dict[str, FtpServer] = Field(default_factory=dict)
-    http: dict[str, WebServer] = Field(default_factory=dict)
+    What the rest is for: see `storage.Manners` and `pulsar.Habits`.
+    """
+
+    ftp: dict[Host, FtpServer] = Field(default_factory=dict)
+    http: dict[Host, WebServer] = Field(default_factory=dict)
     s3: S3 = S3()
     file: FileRoots = FileRoots()
     silence_s: Seconds = 30.0

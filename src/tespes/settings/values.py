@@ -45,8 +45,22 @@ def _absolute(value: Path) -> Path:
     return value
 
 
+def _host(value: str) -> str:
+    if not re.fullmatch(r"[^/\s@?#*]+", value):
+        raise ValueError("the name of a host is expected, without https:// and path, perhaps with its port: host:8443")
+    return value
+
+
+def _bucket(value: str) -> str:
+    if not re.fullmatch(r"[^/\s*]*\*?", value) or not value:
+        raise ValueError("the name of a bucket is expected, or its beginning and *")
+    return value
+
+
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(listed)]
 Address = Annotated[str, AfterValidator(_address)]
 Contact = Annotated[str, AfterValidator(_contact)]
 Directories = Annotated[tuple[Annotated[Path, AfterValidator(_absolute)], ...], BeforeValidator(listed)]
+Host = Annotated[str, AfterValidator(_host)]
+Bucket = Annotated[str, AfterValidator(_bucket)]
 UserAndGroup = Annotated[str, Field(pattern=r"^[0-9]{1,10}:[0-9]{1,10}$")]
