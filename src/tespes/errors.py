@@ -16,6 +16,7 @@
     │   ├── StoreUnavailable           the database does not answer or its disk is full
     │   └── BrokerUnavailable          RabbitMQ does not answer or did not confirm
     ├── VersionConflict            nobody's fault: another command came first; reload and decide again
+    ├── LeaseLost                  nobody's fault: another process does now what one alone may do
     ├── CorruptLog                 the log does not verify (names the position)
     ├── UnknownEvent               an event type or version that this TESPES does not know
     └── SetupError                 the operator's: one line that names the thing and what to do
@@ -121,6 +122,10 @@ class BrokerUnavailable(Unavailable):
 
 class VersionConflict(TespesError):
     """Another commit took this version of the stream."""
+
+
+class LeaseLost(TespesError):
+    """Another process has taken the lease: what this one still wants to do for it is not done."""
 
 
 class CorruptLog(TespesError):

@@ -59,6 +59,12 @@ def says(event: events.Event) -> str:  # noqa: C901, PLR0911 - one case for each
             return ""
         case events.LateMessageRecorded():
             return f"attempt {event.attempt}, '{event.status}' came after the end"
+        case events.AttemptDelayed() | events.AttemptExpired():
+            return f"attempt {event.attempt}, {event.reason}"
+        case events.PulsarDrained() | events.PulsarEnabled():
+            return event.pulsar
+        case events.LeaseTaken():
+            return f"{event.name}, by {event.holder}"
 
 
 def verdict(store: str, found: Verdict) -> Iterator[str]:

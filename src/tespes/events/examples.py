@@ -1,4 +1,4 @@
-"""One example of each event: published in `events/`, and together the history of a task that was tried twice."""
+"""One example of each event, published in `events/`; up to the cancel they are the history of a task."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -56,6 +56,11 @@ EXAMPLES: tuple[types.Event, ...] = (
     types.TaskExecutorFailed(executor=0, exit_code=1),
     types.TaskSystemFailed(reason="input /data/file1: ftp://files.example.org/holy_file: 550 no such file"),
     types.TaskPreempted(reason=f"Pulsar site-a lost the job {_TASK}-3"),
+    types.AttemptDelayed(attempt=1, reason="Pulsar site-a has not answered for 60 s"),
+    types.AttemptExpired(attempt=1, reason="it ran for longer than 3600 s"),
+    types.PulsarDrained(pulsar="site-a", reason="the cluster is cooled down on Sunday"),
+    types.PulsarEnabled(pulsar="site-a"),
+    types.LeaseTaken(name="dispatch", holder="tes1.example.org:4711:9f3c21ab"),
 )
 
 

@@ -60,11 +60,13 @@ class TaskCreated:
 
     :param kept: the inputs' contents that were too long to stand in `task`
     :param notes: what of the client's wishes is not heeded, in words; it does not stand in `task` any more
+    :param request_sha256: of the request's canonical form, if the client gave an idempotency key with it
     """
 
     task: tes.Task
     kept: tuple[Kept, ...] = ()
     notes: tuple[str, ...] = ()
+    request_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +153,22 @@ class AttemptOrphaned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptDelayed:
+    """The attempt does not go on as it should, for this reason. Once for each reason; whatever else follows may follow."""
+
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptExpired:
+    """The attempt, which may have effects, took longer than it may and is being stopped. Its end follows."""
+
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptEnded:
     """The attempt is over. Another attempt, or the task's end in the same commit, follows.
 
@@ -214,6 +232,34 @@ class LateMessageRecorded:
     status: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulsarDrained:
+    """An operator wants no further attempt at that Pulsar; those that are there go on. In the stream `pulsar:<name>`."""
+
+    pulsar: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulsarEnabled:
+    """An operator wants attempts at that Pulsar again. In the stream `pulsar:<name>`."""
+
+    pulsar: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTaken:
+    """A process began to do what one process alone may do. In the stream `lease:<name>`, whose version is its fence.
+
+    Whatever another process, which did it before, still wants to append for it is refused from now on.
+
+    :param name: what is done, for example `dispatch`; :param holder: host, process and a random part
+    """
+
+    name: str
+    holder: str
+
+
 Event = (
     TaskCreated
     | TaskDeferred
@@ -223,6 +269,8 @@ Event = (
     | ExecutorStarted
     | ExecutorEnded
     | AttemptOrphaned
+    | AttemptDelayed
+    | AttemptExpired
     | AttemptEnded
     | TaskCancelRequested
     | TaskCanceled
@@ -231,4 +279,7 @@ Event = (
     | TaskSystemFailed
     | TaskPreempted
     | LateMessageRecorded
+    | PulsarDrained
+    | PulsarEnabled
+    | LeaseTaken
 )

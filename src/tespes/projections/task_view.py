@@ -64,7 +64,7 @@ def apply(view: TaskView | None, recorded: Recorded) -> TaskView | None:  # noqa
             return view if view["state"] == tes.State.CANCELING else _in_state(view, tes.State.RUNNING)
         case events.ExecutorEnded():
             return _executor_ended(view, event)
-        case events.AttemptOrphaned():
+        case events.AttemptOrphaned() | events.AttemptDelayed() | events.AttemptExpired():
             return _noted(view, event.reason)
         case events.AttemptEnded():
             return _attempt_ended(view, recorded, event)
@@ -80,6 +80,8 @@ def apply(view: TaskView | None, recorded: Recorded) -> TaskView | None:  # noqa
             return _over(view, recorded, tes.State.PREEMPTED, event.reason)
         case events.LateMessageRecorded():
             return _noted(view, f"attempt {event.attempt}: '{event.status}' came after the end and changed nothing")
+        case events.PulsarDrained() | events.PulsarEnabled() | events.LeaseTaken():
+            return view  # of no task
 
 
 def _created(recorded: Recorded, event: events.TaskCreated) -> TaskView:

@@ -171,6 +171,10 @@ def evolve(state: State | None, event: events.Event, at: datetime) -> State | No
             return _ended(state, tes.State.PREEMPTED)
         case events.LateMessageRecorded():
             return _late(state, event)
+        case events.AttemptDelayed() | events.AttemptExpired():
+            return state
+        case events.PulsarDrained() | events.PulsarEnabled() | events.LeaseTaken():
+            return state  # of no task
 
 
 def fold(recorded: Iterable[events.Recorded], state: State | None = None) -> State | None:
