@@ -14,6 +14,7 @@
     │   └── TransferPostponed          nothing is wrong: as many files move as are allowed at a time
     ├── Unavailable                the surroundings' fault: try again later
     │   ├── StoreUnavailable           the database does not answer or its disk is full
+    │   │   └── WriteUnconfirmed           nobody knows whether it wrote: asking again may do it twice
     │   └── BrokerUnavailable          RabbitMQ does not answer or did not confirm
     ├── VersionConflict            nobody's fault: another command came first; reload and decide again
     ├── LeaseLost                  nobody's fault: another process does now what one alone may do
@@ -114,6 +115,10 @@ class Unavailable(TespesError):
 
 class StoreUnavailable(Unavailable):
     """The database does not answer, or cannot write."""
+
+
+class WriteUnconfirmed(StoreUnavailable):
+    """The database got a write and does not say what became of it: it may be in the log, now or soon."""
 
 
 class BrokerUnavailable(Unavailable):

@@ -181,9 +181,35 @@ class TestMongoDB:
                 await asyncio.sleep(0)
             async with asyncio.timeout(5):
                 answers = await asyncio.gather(*calls, return_exceptions=True)
-            assert {type(answer) for answer in answers} == {errors.StoreUnavailable}
+            assert all(isinstance(answer, errors.StoreUnavailable) for answer in answers)
             with pytest.raises(errors.StoreUnavailable):
                 await opened.log.append(commit("v"))
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    @pytest.mark.usefixtures("forgotten_sockets")
+    async def test_a_server_that_says_nothing_keeps_nobody_waiting(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Who was being written is told that nobody knows, who was not begun that it is not in the log; then it goes on."""
+        monkeypatch.setattr(appender, "_ANSWER_S", 0.5)
+        program = Path(sys.executable).with_name("secantusd-py")
+        async with LocalMongoDB(tmp_path / "server", program=program) as server:
+            place = stores.in_mongodb(MongoDB(server.uri, server), tmp_path)
+            async with place.open() as opened:
+                first = await opened.log.append(commit("s"))
+                assert server.pid is not None
+                os.kill(server.pid, signal.SIGSTOP)
+                begun, waiting = commit("begun"), commit("waiting")
+                calls = [asyncio.ensure_future(opened.log.append(begun))]
+                await asyncio.sleep(0.1)
+                calls.append(asyncio.ensure_future(opened.log.append(waiting)))
+                async with asyncio.timeout(10):
+                    answers = await asyncio.gather(*calls, return_exceptions=True)
+                os.kill(server.pid, signal.SIGCONT)
+                assert [type(answer) for answer in answers] == [errors.WriteUnconfirmed, errors.StoreUnavailable]
+                then = [await opened.log.append(each) for each in (begun, waiting, commit("s", 2))]
+            check(place, [entry.commit.id for entry in (first, *then)])
+            assert len(place.stored()) == 4
 
     async def test_what_the_server_refuses_is_not_in_the_log(self, place: Place) -> None:
         """An error that is no conflict: StoreUnavailable for what is not in the log, an entry for what is; then on."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tespes.store import conditions, mongodb, sqlite
 from tespes.store.log import Log
-from tespes.store.promise import Blobs, Documents, Upload, Uploads
+from tespes.store.promise import Blobs, Documents, Fence, Held, Leases, Sign, Signs, Upload, Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +23,18 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """An open store. `log.run` must be owned by somebody for appends to happen."""
+    """An open store. `log.run` must be owned by somebody for appends to happen.
+
+    :param leases: None if no other process can write there
+    """
 
     description: str
     log: Log
     documents: Documents
     blobs: Blobs
     uploads: Uploads
+    signs: Signs
+    leases: Leases | None
 
 
 async def open_store(options: Options, state_dir: Path, stack: AsyncExitStack, *, writable: bool = True) -> Store:
@@ -41,8 +46,23 @@ async def open_store(options: Options, state_dir: Path, stack: AsyncExitStack, *
         tables = await mongodb.open_tables(options.mongodb_uri, options.mongodb_database, stack, writable=writable)
     else:
         tables = await sqlite.open_tables(state_dir, stack, writable=writable)
-    log = Log(tables.log, shared=bool(options.mongodb_uri))
-    return Store(tables.description, log, tables.documents, tables.blobs, tables.uploads)
+    log = Log(tables.log, tables.tickets)
+    return Store(tables.description, log, tables.documents, tables.blobs, tables.uploads, tables.signs, tables.leases)
 
 
-__all__ = ["Blobs", "Documents", "Log", "Options", "Store", "Upload", "Uploads", "conditions", "open_store"]
+__all__ = [
+    "Blobs",
+    "Documents",
+    "Fence",
+    "Held",
+    "Leases",
+    "Log",
+    "Options",
+    "Sign",
+    "Signs",
+    "Store",
+    "Upload",
+    "Uploads",
+    "conditions",
+    "open_store",
+]

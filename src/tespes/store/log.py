@@ -8,7 +8,7 @@ from tespes.events import Commit, Entry
 from tespes.events.chain import Head
 from tespes.store.appender import Appender
 from tespes.store.coalesce import Coalesced
-from tespes.store.promise import LogTable
+from tespes.store.promise import Fence, LogTable, Tickets
 from tespes.store.recent import Recent
 
 READ_AT_ONCE = 2000
@@ -18,25 +18,33 @@ class Log:
     """A log table with its appender.
 
     :param table: where the log lives
-    :param shared: other processes write there too: the signal is only a hint then
+    :param tickets: None if no other process writes there; if others do, the signal is only a hint
+
+    `written` is the last position that this process wrote.
     """
 
-    def __init__(self, table: LogTable, *, shared: bool) -> None:
+    def __init__(self, table: LogTable, tickets: Tickets | None) -> None:
         self._table = table
-        self._appender = Appender(table, self._notice)
+        self._appender = Appender(table, tickets, self._notice)
         self._newest = Coalesced(table.newest)
         self._streams = Coalesced(self._read_streams)
         self._grown = asyncio.Event()
         self._recent = Recent()
-        self.shared = shared
+        self.shared = tickets is not None
+        self.written = 0
 
     async def run(self) -> None:
         """Append what is asked for until cancelled; somebody must own this."""
         await self._appender.run()
 
-    async def append(self, commit: Commit) -> Entry:
+    async def append(self, commit: Commit, fence: Fence | None = None) -> Entry:
         """See Appender.append."""
-        return await self._appender.append(commit)
+        return await self._appender.append(commit, fence)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last append failed; None if it did not."""
+        return self._appender.trouble
 
     @property
     def mean_batch(self) -> float:
@@ -75,13 +83,18 @@ class Log:
 
     @property
     def signal(self) -> asyncio.Event:
-        """Set with the next append of this process. Take it before reading, wait for it after nothing was there."""
+        """Set with the next append of this process, or the next hint. Take it before reading, wait after nothing was there."""
         return self._grown
+
+    def wake(self) -> None:
+        """Have the log looked at: another process says that it has grown."""
+        self._grown.set()
+        self._grown = asyncio.Event()
 
     def _notice(self, entries: Sequence[Entry]) -> None:
         self._recent.add(entries)
-        self._grown.set()
-        self._grown = asyncio.Event()
+        self.written = entries[-1].position
+        self.wake()
 
     async def _read_streams(self, wanted: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[Entry]]:
         """Many streams in one round trip; one that is asked for twice is read from the lower version on."""

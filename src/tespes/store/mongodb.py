@@ -30,6 +30,8 @@ from tespes import errors
 from tespes.events import Entry, chain
 from tespes.events.chain import Head
 from tespes.store import layout
+from tespes.store.mongodb_signs import Leases, Signs
+from tespes.store.mongodb_tickets import Tickets
 from tespes.store.mongodb_uploads import Uploads
 from tespes.store.mongodb_views import Documents, Stored, reading
 from tespes.store.promise import Conflict, OutcomeUnknown, PositionTaken, SameId, Tables, VersionTaken, Written, checked
@@ -40,6 +42,10 @@ _DUPLICATE_KEY = 11000
 _DURABLE = WriteConcern(w="majority", j=True, wtimeout=10_000)
 _MAJORITY = ReadConcern("majority")
 _BLOB_PART_BYTES = 8 * 2**20
+_PATIENCE: dict[str, Any] = {
+    "serverSelectionTimeoutMS": 5000,
+    "socketTimeoutMS": 20_000,
+}  # unless the connection string says so
 
 
 class LogTable:
@@ -48,6 +54,7 @@ class LogTable:
     def __init__(self, database: Database) -> None:
         self._log = database.get_collection("log", write_concern=_DURABLE, read_concern=_MAJORITY)
         self._primary = database.get_collection("log", read_preference=ReadPreference.PRIMARY)
+        self._reached = 0
 
     async def prepare(self) -> None:
         """Make the indexes that the promise rests on."""
@@ -61,10 +68,13 @@ class LogTable:
             await self._log.insert_many([layout.document(entry) for entry in entries], ordered=True)
         except BulkWriteError as error:
             return await self._explain(entries, error)
+        except ServerSelectionTimeoutError as error:  # nothing was sent: after a first try, PyMongo raises the first error
+            raise errors.StoreUnavailable(f"MongoDB: {error}") from error
         except (AutoReconnect, NetworkTimeout, ExecutionTimeout, WriteConcernError) as error:
             raise OutcomeUnknown(str(error)) from error
         except PyMongoError as error:
             raise errors.StoreUnavailable(f"MongoDB refused a write: {error}") from error
+        self._reached = entries[-1].position
         return Written(len(entries), {})
 
     async def _explain(self, entries: Sequence[Entry], error: BulkWriteError) -> Written:
@@ -99,10 +109,16 @@ class LogTable:
         return SameId(layout.from_document(same))
 
     async def head(self) -> Head:
-        """See promise.LogTable.head."""
+        """See promise.LogTable.head. The log only grows, so the look begins where it ended before."""
         with reading():
-            found = await self._primary.find_one({}, {"position": 1, "hash": 1}, sort=[("position", DESCENDING)])
-        return Head(found["position"], found["hash"]) if found else chain.EMPTY
+            found = await self._last({"position": {"$gte": self._reached}}) or await self._last({})
+        if found is None:
+            return chain.EMPTY
+        self._reached = found["position"]
+        return Head(found["position"], found["hash"])
+
+    async def _last(self, among: dict[str, Any]) -> Stored | None:
+        return await self._primary.find_one(among, {"position": 1, "hash": 1}, sort=[("position", DESCENDING)])
 
     async def read(self, after: int, limit: int) -> list[Entry]:
         """See promise.LogTable.read. Positions have no holes, so both ends are known."""
@@ -119,11 +135,13 @@ class LogTable:
                 found.setdefault(stored["stream"], []).append(layout.from_document(stored))
         return found
 
-    async def newest(self, streams: Sequence[str]) -> dict[str, int]:
+    async def newest(self, streams: Sequence[str], *, certain: bool = False) -> dict[str, int]:
         """See promise.LogTable.newest."""
         last = {"$group": {"_id": "$stream", "newest": {"$max": "$version"}}}
         with reading():
-            cursor = await self._log.aggregate([{"$match": {"stream": {"$in": list(streams)}}}, last])
+            cursor = await (self._primary if certain else self._log).aggregate(
+                [{"$match": {"stream": {"$in": list(streams)}}}, last]
+            )
             return {found["_id"]: found["newest"] async for found in cursor}
 
 
@@ -160,16 +178,18 @@ async def open_tables(uri: str, database: str, stack: AsyncExitStack, *, writabl
     try:
         named = parse_uri(uri)
         hosts = ",".join(f"{host}:{port}" for host, port in named["nodelist"])
-        patience: dict[str, Any] = {} if "serverSelectionTimeoutMS" in named["options"] else {"serverSelectionTimeoutMS": 5000}
+        patience = {name: value for name, value in _PATIENCE.items() if name not in named["options"]}
         client: AsyncMongoClient[Stored] = AsyncMongoClient(uri, tz_aware=True, **patience)
         stack.push_async_callback(client.close)
         chosen = client.get_default_database(database)
-        log, uploads = LogTable(chosen), Uploads(chosen, _DURABLE)
+        log, uploads, signs = LogTable(chosen), Uploads(chosen, _DURABLE), Signs(chosen)
         if writable:
-            await log.prepare()
-            await uploads.prepare()
+            for table in (log, uploads, signs):
+                await table.prepare()
     except ServerSelectionTimeoutError as error:
         raise errors.SetupError(f"MongoDB does not answer at {hosts}: start it, or mend store.mongodb_uri") from error
     except (OperationFailure, ConfigurationError, PyMongoError, ValueError) as error:
         raise errors.SetupError(f"MongoDB cannot be used: {error}: mend store.mongodb_uri") from error
-    return Tables(f"MongoDB at {hosts}, database {chosen.name}", log, Documents(chosen), Blobs(chosen), uploads)
+    description = f"MongoDB at {hosts}, database {chosen.name}"
+    leases, tickets = Leases(chosen, _DURABLE), Tickets(chosen)
+    return Tables(description, log, Documents(chosen), Blobs(chosen), uploads, signs, leases, tickets)

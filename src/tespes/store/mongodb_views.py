@@ -5,6 +5,7 @@ array of its terms (see `layout.terms`), so that one multikey index serves keys 
 for the server's planner to find out.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,12 +13,13 @@ from typing import Any
 import orjson
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReplaceOne
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from tespes import errors
 from tespes.projections import Document, ReadModel
 from tespes.store import layout
 from tespes.store.conditions import BeginsWith, Condition, HasPair, OneOf, first_after
+from tespes.store.promise import Fence
 
 Stored = dict[str, Any]
 
@@ -51,7 +53,7 @@ class Documents:
             cursor = self._database[model.table].find({"_id": {"$in": list(ids)}})
             return {found["_id"]: _unpacked(found) async for found in cursor}
 
-    async def save(self, model: ReadModel, documents: Sequence[Document], position: int) -> None:
+    async def save(self, model: ReadModel, documents: Sequence[Document], position: int, fence: Fence | None = None) -> None:
         """See promise.Documents.save. The documents first: a crash between the two only means applying events twice."""
         writes = [
             ReplaceOne({"_id": each["id"], "version": {"$lt": each["version"]}}, _packed(model, each), upsert=True)
@@ -60,7 +62,15 @@ class Documents:
         with reading():
             if writes:
                 await self._replace(model, writes)
-            await self._checkpoints.update_one({"_id": model.table}, {"$max": {"position": position}}, upsert=True)
+            await self._move(model, position, fence)
+
+    async def _move(self, model: ReadModel, position: int, fence: Fence | None) -> None:
+        number = fence.number if fence else 0
+        unpassed = {"_id": model.table, "fence": {"$not": {"$gt": number}}}
+        try:
+            await self._checkpoints.update_one(unpassed, {"$max": {"position": position, "fence": number}}, upsert=True)
+        except DuplicateKeyError as error:  # it is there, but its fence is newer
+            raise errors.LeaseLost(f"another process saves {model.table} now") from error
 
     async def _replace(self, model: ReadModel, writes: list[ReplaceOne[Stored]]) -> None:
         try:
@@ -81,18 +91,21 @@ class Documents:
             return [_unpacked(found) if whole else _short(model, found) async for found in cursor]
 
     async def forget(self, model: ReadModel) -> None:
-        """See promise.Documents.forget. The position first: a crash between the two leads to a rebuild."""
+        """See promise.Documents.forget. The position first: a crash between the two leads to a rebuild. The fence stays."""
         with reading():
-            await self._checkpoints.delete_one({"_id": model.table})
+            await self._checkpoints.update_one({"_id": model.table}, {"$set": {"position": 0}})
             await self._database[model.table].delete_many({})
 
 
 @contextlib.contextmanager
 def reading() -> Iterator[None]:
-    """Turn the driver's errors into ours."""
+    """Turn the driver's errors into ours; those that were a cancellation, back into one."""
     try:
         yield
     except PyMongoError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError from error
         raise errors.StoreUnavailable(f"MongoDB: {error}") from error
 
 

@@ -15,6 +15,21 @@ from tespes.events.chain import Head
 from tespes.projections import Document, ReadModel
 from tespes.store.conditions import Condition
 
+LEASE = "lease:"
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What must not be passed any more once another process has taken the lease: the lease's name, and its number then."""
+
+    name: str
+    number: int
+
+    @property
+    def stream(self) -> str:
+        """Where it is written down who takes the lease; its version is the number."""
+        return f"{LEASE}{self.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class SameId:
@@ -71,8 +86,11 @@ class LogTable(Protocol):
     async def read_streams(self, after: Mapping[str, int]) -> dict[str, list[Entry]]:
         """For each of these streams that has any: its entries whose first version is above that number, in order."""
 
-    async def newest(self, streams: Sequence[str]) -> dict[str, int]:
-        """For each stream that exists: the first version of its last commit."""
+    async def newest(self, streams: Sequence[str], *, certain: bool = False) -> dict[str, int]:
+        """For each stream that exists: the first version of its last commit.
+
+        :param certain: as the primary knows it, also what no majority has yet: for who decides what may be written
+        """
 
 
 class Documents(Protocol):
@@ -90,11 +108,14 @@ class Documents(Protocol):
     async def load(self, model: ReadModel, ids: Sequence[str]) -> dict[str, Document]:
         """Those of the documents that exist."""
 
-    async def save(self, model: ReadModel, documents: Sequence[Document], position: int) -> None:
+    async def save(self, model: ReadModel, documents: Sequence[Document], position: int, fence: Fence | None = None) -> None:
         """Store documents and the position they are at, together.
 
         An older version never replaces a newer one, and the position never goes back. No two documents were created at
         the same position of the log.
+
+        :param fence: of the lease under which it is saved, where several processes may write
+        :raises errors.LeaseLost: somebody saved under a newer one: the position is not changed
         """
 
     async def page(
@@ -194,6 +215,19 @@ class Leases(Protocol):
         """Write it if it still is as it was seen (None: if it was never there); whether it was."""
 
 
+class Tickets(Protocol):
+    """The queue of the processes that want to append, for them to be fair (see `turns`). Nothing rests on it."""
+
+    async def add(self, ticket: str) -> None:
+        """Line up, behind all others."""
+
+    async def remove(self, ticket: str) -> list[str]:
+        """Leave the queue, or take somebody out of it; who is left in it."""
+
+    async def all(self) -> list[str]:
+        """Who is in it, the first first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sign:
     """What was heard of a job, by any process. The numbers only ever grow: whoever sees one change has a sign of life.
@@ -235,6 +269,7 @@ class Tables:
     """A database, opened.
 
     :param description: what it is and where, for a person; without a password
+    :param leases, tickets: None where one process alone may write: whatever one alone may do is its own
     """
 
     description: str
@@ -242,3 +277,6 @@ class Tables:
     documents: Documents
     blobs: Blobs
     uploads: Uploads
+    signs: Signs
+    leases: Leases | None
+    tickets: Tickets | None

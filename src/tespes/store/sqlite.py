@@ -16,7 +16,7 @@ import orjson
 from tespes import errors
 from tespes.events import Entry, chain
 from tespes.events.chain import Head
-from tespes.store import layout, sqlite_uploads, sqlite_views
+from tespes.store import layout, memory, sqlite_uploads, sqlite_views
 from tespes.store.connection import Connection
 from tespes.store.lock import lock
 from tespes.store.promise import Conflict, PositionTaken, SameId, Tables, VersionTaken, Written, checked
@@ -70,7 +70,7 @@ class LogTable:
             found.setdefault(entry.commit.stream, []).append(entry)
         return found
 
-    async def newest(self, streams: Sequence[str]) -> dict[str, int]:
+    async def newest(self, streams: Sequence[str], *, certain: bool = False) -> dict[str, int]:  # noqa: ARG002 - always is
         """See promise.LogTable.newest."""
         query = (
             "SELECT json_group_object(stream, newest) FROM (SELECT stream, max(version) AS newest FROM log"
@@ -127,6 +127,9 @@ async def open_tables(directory: Path, stack: AsyncExitStack, *, writable: bool 
         sqlite_views.Documents(views_writer, views_reader),
         Blobs(log_writer, log_reader),
         sqlite_uploads.Uploads(log_writer),
+        memory.Signs(),
+        leases=None,
+        tickets=None,
     )
 
 

@@ -14,6 +14,7 @@ from tespes.projections import Document, ReadModel
 from tespes.store import layout
 from tespes.store.conditions import Condition
 from tespes.store.connection import Connection
+from tespes.store.promise import Fence
 from tespes.store.sqlite_search import NEWEST, Search
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS checkpoint (name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;"
@@ -54,7 +55,13 @@ class Documents:
         found = await self._writer.run(lambda database: database.execute(query, (asked,)).fetchone()[0])
         return {document["id"]: document for document in orjson.loads(found)}
 
-    async def save(self, model: ReadModel, documents: Sequence[Document], position: int) -> None:
+    async def save(
+        self,
+        model: ReadModel,
+        documents: Sequence[Document],
+        position: int,
+        fence: Fence | None = None,  # noqa: ARG002 - there is no other process
+    ) -> None:
         """See promise.Documents.save."""
         statements = list(_insertions(model, documents)) if documents else []
         checkpoint = (

@@ -1,0 +1,97 @@
+"""What processes tell each other beside the log, in MongoDB: who holds which lease, and what was heard of jobs."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from pymongo import IndexModel, UpdateOne
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.write_concern import WriteConcern
+
+from tespes.store.mongodb_views import Stored, reading
+from tespes.store.promise import Held, Sign
+
+_KEPT: Final = timedelta(days=2)
+_DUPLICATE_KEY: Final = 11000
+
+
+class Leases:
+    """Leases in MongoDB (see promise.Leases): a document for each, which is never removed."""
+
+    def __init__(self, database: AsyncDatabase[Stored], durable: WriteConcern) -> None:
+        self._leases = database.get_collection("lease", write_concern=durable)
+
+    async def look(self, name: str) -> Held | None:
+        """See promise.Leases.look."""
+        with reading():
+            found = await self._leases.find_one({"_id": name})
+        return Held(name, found["holder"], found["fence"], found["beat"]) if found else None
+
+    async def put(self, lease: Held, seen: Held | None) -> bool:
+        """See promise.Leases.put."""
+        if seen is None:
+            return await self._insert(lease)
+        as_seen = {"_id": lease.name, "holder": seen.holder, "fence": seen.fence, "beat": seen.beat}
+        with reading():
+            done = await self._leases.update_one(as_seen, {"$set": _lease(lease)})
+        return done.matched_count == 1
+
+    async def _insert(self, lease: Held) -> bool:
+        with reading():
+            try:
+                await self._leases.insert_one({"_id": lease.name, **_lease(lease)})
+            except DuplicateKeyError:
+                return False
+        return True
+
+
+class Signs:
+    """Signs of life in MongoDB (see promise.Signs). Losing some costs a question, so a majority need not have them."""
+
+    def __init__(self, database: AsyncDatabase[Stored]) -> None:
+        self._signs = database.get_collection("sign", write_concern=WriteConcern(w=1))
+
+    async def prepare(self) -> None:
+        """Have old ones forgotten."""
+        await self._signs.create_indexes([IndexModel([("at", 1)], expireAfterSeconds=int(_KEPT.total_seconds()))])
+
+    async def add(self, signs: Mapping[str, Sign]) -> None:
+        """See promise.Signs.add."""
+        changes = {job_id: _change(sign) for job_id, sign in signs.items()}
+        with reading():
+            while changes:
+                changes = await self._write(changes)
+
+    async def _write(self, changes: dict[str, Stored]) -> dict[str, Stored]:
+        """What is left to write: two processes that hear of a job for the first time may meet."""
+        writes = [UpdateOne({"_id": job_id}, change, upsert=True) for job_id, change in changes.items()]
+        try:
+            await self._signs.bulk_write(writes, ordered=False)
+        except BulkWriteError as error:
+            failures = error.details.get("writeErrors", [])
+            if not failures or any(failure["code"] != _DUPLICATE_KEY for failure in failures):
+                raise
+            jobs = list(changes)
+            return {jobs[failure["index"]]: changes[jobs[failure["index"]]] for failure in failures}
+        return {}
+
+    async def get(self, job_ids: Sequence[str]) -> dict[str, Sign]:
+        """See promise.Signs.get."""
+        with reading():
+            cursor = self._signs.find({"_id": {"$in": list(job_ids)}})
+            return {found["_id"]: _sign(found) async for found in cursor}
+
+
+def _lease(lease: Held) -> Stored:
+    return {"holder": lease.holder, "fence": lease.fence, "beat": lease.beat}
+
+
+def _change(sign: Sign) -> Stored:
+    said: dict[str, Any] = {name: value for name, value in (("status", sign.status), ("told", sign.told)) if value}
+    change: Stored = {"$inc": {"runner": sign.runner, "pulsar": sign.pulsar}, "$currentDate": {"at": True}}
+    return change | ({"$set": said} if said else {})
+
+
+def _sign(found: Stored) -> Sign:
+    return Sign(found["runner"], found["pulsar"], found.get("status"), found.get("told", False))

@@ -1,0 +1,183 @@
+"""Several writers of one log, with fences and crashes: whatever happens between them, the laws of a log hold.
+
+A writer crashes before or after the database answered it: in both cases nobody tells its caller. On MongoDB there are four,
+each with an appender of its own; SQLite has one, which is opened again.
+"""
+
+import asyncio
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+import given as g
+import oracle
+import stores
+from stores import MongoDB, Place
+from tespes import errors, events
+from tespes.events import Commit, Entry, Meta
+from tespes.store import Fence, Store
+
+META = Meta(at=g.at(0), actor="tests", owner="anonymous")
+LEASE = "work"
+STREAMS = st.sampled_from(["a", "b", "c"])
+
+
+@dataclass
+class Writer:
+    """A process that writes: its store, the lease that it believes to hold, and what waits for an answer."""
+
+    number: int
+    place: Place
+    loop: asyncio.AbstractEventLoop
+    store: Store = field(init=False)
+    fence: Fence | None = None
+
+    def begin(self) -> None:
+        """Open the store."""
+        self._context = self.place.open()
+        self.store = self.loop.run_until_complete(self._context.__aenter__())
+
+    def end(self) -> None:
+        """Close it; what it was writing may or may not be in the log."""
+        self.loop.run_until_complete(self._context.__aexit__(None, None, None))
+        self.fence = None
+
+
+class Writers(RuleBasedStateMachine):
+    """What writers do, and what the log must be then."""
+
+    place_of: Place
+    count: int
+
+    @initialize()
+    def begin(self) -> None:
+        """All writers are there."""
+        self.loop = asyncio.new_event_loop()
+        self.run = uuid.uuid4().hex
+        self.writers = [Writer(number, self.place_of, self.loop) for number in range(self.count)]
+        for writer in self.writers:
+            writer.begin()
+        self.acknowledged: dict[str, Entry] = {}
+        self.refused: set[str] = set()
+
+    def teardown(self) -> None:
+        """All writers leave."""
+        for writer in self.writers:
+            writer.end()
+        self.loop.close()
+
+    @rule(number=st.integers(0, 3), stream=STREAMS, fenced=st.booleans())
+    def append(self, number: int, stream: str, fenced: bool) -> None:  # noqa: FBT001 - drawn
+        """One appends, under the lease that it believes to hold, or under none."""
+        writer = self._writer(number)
+        self._append(writer, self._next(writer, f"{self.run}{stream}"), writer.fence if fenced else None)
+
+    @rule(stream=STREAMS, fenced=st.booleans())
+    def append_at_the_same_time(self, stream: str, fenced: bool) -> None:  # noqa: FBT001 - drawn
+        """All append to one stream: one of them is first."""
+
+        async def race() -> list[Entry | BaseException]:
+            calls = (
+                writer.store.log.append(commit, writer.fence if fenced else None)
+                for writer, commit in zip(self.writers, commits, strict=True)
+            )
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+        commits = [self._next(self.writers[0], f"{self.run}{stream}") for _ in self.writers]
+        for commit, answer in zip(commits, self.loop.run_until_complete(race()), strict=True):
+            self._note(commit, answer)
+        assert sum(commit.id in self.acknowledged for commit in commits) <= 1
+
+    @rule(number=st.integers(0, 3))
+    def take_the_lease(self, number: int) -> None:
+        """One takes the lease: from now on nobody else may append under it."""
+        writer = self._writer(number)
+        version = self.loop.run_until_complete(writer.store.log.newest(f"lease:{LEASE}{self.run}")) + 1
+        taken = [events.LeaseTaken(name=LEASE, holder=str(number))]
+        commit = events.commit(str(uuid.uuid4()), f"lease:{LEASE}{self.run}", version, taken, META)
+        self._append(writer, commit, None)
+        assert commit.id in self.acknowledged
+        writer.fence = Fence(f"{LEASE}{self.run}", version)
+
+    @rule(number=st.integers(0, 3), stream=STREAMS, pause=st.sampled_from([0.0, 0.0005, 0.002, 0.01]))
+    def crash(self, number: int, stream: str, pause: float) -> None:
+        """One is gone in the middle of an append, before or after the answer; then it is back, and knows nothing."""
+        writer = self._writer(number)
+        commit = self._next(writer, f"{self.run}{stream}")
+
+        async def begun() -> asyncio.Future[Entry]:
+            call = asyncio.ensure_future(writer.store.log.append(commit, writer.fence))
+            await asyncio.sleep(pause)
+            return call
+
+        call = self.loop.run_until_complete(begun())
+        writer.end()
+        answer = call.exception() or call.result()
+        self._note(commit, answer)
+        writer.begin()
+        if isinstance(answer, errors.StoreUnavailable):  # nobody said what became of it: asking again is safe
+            self._append(writer, commit, None)
+            assert commit.id in self.acknowledged
+
+    @invariant()
+    def everything_holds(self) -> None:
+        """Laws 1 to 3; what was refused for its lease is nowhere, and behind a taken lease nothing of the former holder is."""
+        stored = self.place_of.stored()
+        oracle.check(stored)
+        ids = {entry["_id"]: entry for entry in stored}
+        assert self.acknowledged.keys() <= ids.keys()
+        assert not self.refused & ids.keys()
+
+    def _writer(self, number: int) -> Writer:
+        return self.writers[number % len(self.writers)]
+
+    def _next(self, writer: Writer, stream: str) -> Commit:
+        version = self.loop.run_until_complete(writer.store.log.newest(stream)) + 1
+        return events.commit(str(uuid.uuid4()), stream, version, [events.TaskDeferred(reason="x")], META)
+
+    def _append(self, writer: Writer, commit: Commit, fence: Fence | None) -> None:
+        async def append() -> list[Entry | BaseException]:
+            return await asyncio.gather(writer.store.log.append(commit, fence), return_exceptions=True)
+
+        self._note(commit, self.loop.run_until_complete(append())[0])
+        newest = max((each.fence.number for each in self.writers if each.fence), default=0)
+        if fence is not None and fence.number < newest:
+            assert commit.id in self.refused
+
+    def _note(self, commit: Commit, answer: Entry | BaseException) -> None:
+        match answer:
+            case Entry():
+                self.acknowledged[commit.id] = answer
+            case errors.LeaseLost():
+                self.refused.add(commit.id)
+            case errors.VersionConflict() | errors.StoreUnavailable():
+                pass
+            case _:
+                raise answer
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "mongodb"])
+def test_writers_keep_the_laws(kind: str, mongodb: MongoDB) -> None:
+    """Four writers, leases taken from each other, crashes at every moment."""
+
+    class Case(Writers):
+        count = 4 if kind == "mongodb" else 1
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._directory = TemporaryDirectory()
+            place = Path(self._directory.name)
+            self.place_of = stores.in_mongodb(mongodb, place) if kind == "mongodb" else stores.in_sqlite(place)
+
+        def teardown(self) -> None:
+            super().teardown()
+            self._directory.cleanup()
+
+    shape = settings(max_examples=10, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(Case, settings=shape)  # type: ignore[no-untyped-call]
