@@ -1,4 +1,4 @@
-"""The command line: `tespes serve`, `demo`, `log show`, `audit verify`, `contracts write`."""
+"""The command line: `tespes serve`, `demo`, `log show`, `audit verify`, `contracts write`, and what is in `operate`."""
 
 import argparse
 import asyncio
@@ -13,7 +13,7 @@ from typing import Any
 
 import uvloop
 
-from tespes import __version__, app, contracts, demo, errors, logging, settings, show, store
+from tespes import __version__, app, contracts, demo, errors, logging, operate, settings, show, store
 from tespes.flow import audit
 from tespes.settings import Settings
 
@@ -159,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     write = contract.add_parser("write", help="write events/ and projections/ anew from the code")
     write.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: here)")
     write.set_defaults(command=_contracts_write)
+    operate.add_to(commands, shared, _settings)
     return parser
 
 

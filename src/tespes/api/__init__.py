@@ -3,7 +3,9 @@
 from aiohttp import web
 
 from tespes.api import cors, docs, openapi
+from tespes.api.health import HealthRoutes
 from tespes.api.live import LiveRoutes
+from tespes.api.operator import OperatorRoutes
 from tespes.api.problems import answer_errors
 from tespes.api.runners import RunnerRoutes
 from tespes.api.tasks import TaskRoutes
@@ -15,7 +17,9 @@ def application(
     live: LiveRoutes,
     runners: RunnerRoutes,
     transfers: TransferRoutes,
+    health: HealthRoutes,
     *,
+    operator: OperatorRoutes,
     max_body_bytes: int,
     cors_origins: tuple[str, ...] = (),
     public_url: str | None = None,
@@ -32,9 +36,27 @@ def application(
     docs.add_to(app)
     runners.add_to(app)
     transfers.add_to(app)
+    health.add_to(app)
+    operator.add_to(app)
     cors.protect(app, cors_origins, public_url)
     cors.allow(app, cors_origins)
     return app
 
 
-__all__ = ["LiveRoutes", "RunnerRoutes", "TaskRoutes", "TransferRoutes", "application"]
+def nothing_but(health: HealthRoutes) -> web.Application:
+    """The web application of a process that serves no tasks."""
+    app = web.Application(middlewares=[answer_errors])
+    health.add_to(app)
+    return app
+
+
+__all__ = [
+    "HealthRoutes",
+    "LiveRoutes",
+    "OperatorRoutes",
+    "RunnerRoutes",
+    "TaskRoutes",
+    "TransferRoutes",
+    "application",
+    "nothing_but",
+]

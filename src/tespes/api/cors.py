@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 
 from tespes import errors
 
-INTERNAL = ("/runner/", "/transfer/")
+INTERNAL = ("/runner/", "/transfer/", "/operator/")
 _ANY = "*"
 _METHODS = "GET, POST"
 _HEADERS = "Content-Type, Authorization, Idempotency-Key"

@@ -37,7 +37,7 @@ class Problem(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of a path or a query.
+    """A parameter of a path, a query or a header.
 
     :param kind: its type, as pydantic reads it; limits and format are in it
     """
@@ -46,7 +46,7 @@ class Parameter:
     kind: Any
     description: str
     default: str | int | None = None
-    place: Literal["query", "path"] = "query"
+    place: Literal["query", "path", "header"] = "query"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,7 @@ OPERATIONS: web.AppKey[list[Operation]] = web.AppKey("operations", list)
 _PROBLEMS = {
     400: "Something in the request is wrong: `field` names it, `found` is what was there, `detail` says what is expected.",
     404: "There is no such task.",
+    409: "The idempotency key belongs to a task that was asked for with another body.",
     413: "The request's body is too large.",
     415: "The request's body is packed, as Content-Encoding says. It is expected as it is.",
     503: "Something that TESPES needs is away. The same request may do better later.",
@@ -146,4 +147,10 @@ def _parameter(parameter: Parameter, schemas: Schemas) -> Json:
     if parameter.default is not None:
         schema = {**schema, "default": parameter.default}
     described = {"name": parameter.name, "in": parameter.place, "description": parameter.description, "schema": schema}
-    return described | ({"required": True} if parameter.place == "path" else {"required": False, "allowEmptyValue": True})
+    match parameter.place:
+        case "path":
+            return described | {"required": True}
+        case "query":
+            return described | {"required": False, "allowEmptyValue": True}
+        case "header":
+            return described | {"required": False}

@@ -6,6 +6,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from tespes import tes
+from tespes.api import idempotency
 from tespes.api.openapi import Operation, Parameter
 from tespes.tes import answers, pages
 
@@ -29,6 +30,12 @@ _FILTERS = (
     Parameter("state", tes.State, "Tasks in this state."),
     Parameter("tag_key", list[str], "Tasks that have this tag. Given several times: all of these tags."),
     Parameter("tag_value", list[str], "The values of these tags, in the same order; an empty one, or none, means any value."),
+)
+IDEMPOTENCY_KEY = Parameter(
+    idempotency.HEADER,
+    Annotated[str, Field(pattern=idempotency.PATTERN)],
+    "Of the client's choice: a task that is submitted again with the same key is the same task. No part of TES 1.1.",
+    place="header",
 )
 _PAGING = (
     Parameter("page_size", _PAGE_SIZE, "How many tasks at most are in a page.", default=pages.PAGE_SIZE_DEFAULT),
@@ -73,10 +80,11 @@ CREATE_TASK = Operation(
     path="/tasks",
     operation_id="CreateTask",
     description="Submit a task. It is on disk before this is answered. Null counts as absent, unknown fields are ignored.",
+    parameters=(IDEMPOTENCY_KEY,),
     body=tes.Task,
     example=EXAMPLE,
     answer=answers.CreateTaskResponse,
-    problems=(400, 413, 415, 503),
+    problems=(400, 409, 413, 415, 503),
 )
 GET_TASK = Operation(
     method="GET",

@@ -26,6 +26,8 @@ _STATUS: tuple[tuple[type[errors.TespesError], int, str], ...] = (
     (errors.TransferRefused, 422, "The storage refused the file"),
     (errors.TransferInterrupted, 502, "The transfer broke"),
     (errors.TransferPostponed, 429, "Too many transfers at a time"),
+    (errors.CorruptLog, 500, "What the log says of it cannot be read"),
+    (errors.UnknownEvent, 500, "This release does not know what the log says of it"),
     (errors.Unavailable, 503, "Something TESPES needs is away"),
 )
 

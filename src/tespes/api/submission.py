@@ -11,7 +11,7 @@ from tespes.api.body import read_object, refuse_nul
 from tespes.api.problems import bad_request
 from tespes.flow import texts
 from tespes.store.appender import COMMIT_BYTES
-from tespes.tes import rules
+from tespes.tes import parameters, rules
 
 _NUL = b"\\u0000"
 _SURELY_LARGE_BYTES = 2 * COMMIT_BYTES
@@ -44,10 +44,10 @@ def read_task(body: bytes) -> Submitted:
     if _NUL in body:
         refuse_nul(task.document())
     rules.check(task)
-    submitted = Submitted(task)
+    submitted = Submitted(task, parameters.tag_notes(task.tags))
     if task.resources is not None:
-        resources, notes = rules.heeded(task.resources)
-        submitted = Submitted(task.model_copy(update={"resources": resources}), notes)
+        resources, notes = parameters.heeded(task.resources)
+        submitted = Submitted(task.model_copy(update={"resources": resources}), (*notes, *submitted.notes))
     if len(body) > _SURELY_SMALL_BYTES:
         _refuse_too_large(submitted, len(body))
     return submitted

@@ -1,13 +1,13 @@
 """The five endpoints of TES 1.1, under /ga4gh/tes/v1, /v1 and / (clients disagree about the prefix)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import web
 
 from tespes import tes
-from tespes.api import openapi, operations, query, submission
+from tespes.api import idempotency, openapi, operations, query, submission
 from tespes.api.problems import json
 from tespes.flow import texts
 from tespes.flow.bell import Bell
@@ -54,9 +54,14 @@ class TaskRoutes:
         """CreateTask: answered when the task is durable."""
         body = await request.read()
         submitted = submission.read_task(body)
+        once = idempotency.once(request, body, ANONYMOUS)
         task, kept = await texts.keep_contents(self.blobs, submitted.task)
         command = commands.CreateTask(task=task, kept=kept, notes=submitted.notes)
-        created = await self.tasks.create(command, ANONYMOUS, By(ANONYMOUS))
+        if once is None:
+            created = await self.tasks.create(command, ANONYMOUS, By(ANONYMOUS))
+        else:
+            command = replace(command, request_sha256=once.request_sha256)
+            created = await self.tasks.create_once(command, once.commit_id, ANONYMOUS, By(ANONYMOUS))
         return json({"id": created.id})
 
     async def get_task(self, request: web.Request) -> web.Response:

@@ -1,7 +1,7 @@
 """What happened: one type for each event, event <-> bytes, versions and upcasters, the hash chain."""
 
 from tespes.events.codec import Encoded, decode, encode
-from tespes.events.record import Commit, Entry, Meta, Recorded, commit, event_id, recorded
+from tespes.events.record import Commit, Entry, Meta, Recorded, commit, event_id, is_task, recorded
 from tespes.events.types import (
     AttemptClaimed,
     AttemptDelayed,
@@ -67,5 +67,6 @@ __all__ = [
     "decode",
     "encode",
     "event_id",
+    "is_task",
     "recorded",
 ]

@@ -11,6 +11,11 @@ from tespes.events.codec import Encoded
 from tespes.events.types import Event
 
 
+def is_task(stream: str) -> bool:
+    """Whether the stream is a task's: those of leases and Pulsars have a colon in their names."""
+    return ":" not in stream
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meta:
     """What every event of a commit has in common.

@@ -11,18 +11,18 @@ from tespes import errors, events, tes
 from tespes.events import Outcome, moment
 from tespes.flow import names, texts
 from tespes.flow.bell import Bell
-from tespes.flow.execute import By, KnownTask, Tasks, now
+from tespes.flow.execute import By, KnownTask, Tasks
 from tespes.flow.follow import wait
 from tespes.flow.jobs import Caller, Job, job
 from tespes.flow.live import Live, Tails
-from tespes.flow.watch import Watch
+from tespes.flow.signs import Signs
 from tespes.pulsar import Habits, Site, result
 from tespes.pulsar import job as jobs
 from tespes.pulsar import plan as plans
 from tespes.storage import At, Storage, shown
 from tespes.store import Blobs
 from tespes.task import commands
-from tespes.task.state import Canceling, Claimed, Ended, State
+from tespes.task.state import Canceling, Claimed, Ended, Expiring, State
 
 Files = tuple[events.File, ...]
 
@@ -85,7 +85,7 @@ class Attendant:
 
     tasks: Tasks
     results: Results
-    watch: Watch
+    signs: Signs
     bell: Bell
     live: Live
     storage: Storage
@@ -114,7 +114,7 @@ class Attendant:
             known = await self.tasks.execute(named.task_id, command, self._by(caller))
         except errors.NotFound as error:
             raise errors.AttemptGone(str(error)) from error
-        self.watch.heard(named.task_id, named.attempt, now(), runner=True)
+        self.signs.runner(named.id)
         return plans.plan(
             named.id, known.submitted, self._runtime(known), self.habits, lambda *of: self._goes_through(known, *of)
         )
@@ -170,13 +170,13 @@ class Attendant:
         ):
             self._note_that_it_stops(caller, state)
             raise errors.AttemptGone("this attempt was canceled, superseded, or is another runner's")
-        self.watch.heard(caller.job.task_id, caller.job.attempt, now(), runner=True)
+        self.signs.runner(caller.job.id)
         return known
 
     def _note_that_it_stops(self, caller: Caller, state: State | None) -> None:
-        """The runner of a canceled attempt learns of it now, and gets the time to remove what runs."""
-        if isinstance(state, Canceling) and (state.attempt.number, state.claimed.run_id) == (caller.job.attempt, caller.run_id):
-            self.watch.stops(caller.job.task_id, caller.job.attempt, now())
+        """The runner of an attempt that is being stopped learns of it now, and gets the time to remove what runs."""
+        if isinstance(state, Expiring | Canceling) and state.claimed.is_run(caller.job.attempt, caller.run_id):
+            self.signs.told(caller.job.id)
 
     def _goes_through(self, known: KnownTask, declared: tes.Input | tes.Output, index: int) -> bool:
         """Whether the bytes of an input or output pass through TESPES."""

@@ -75,7 +75,7 @@ class _Read:
         if flaw is not None:
             return flaw
         try:
-            view = fold(TASK_VIEW, events.recorded(entry), known.view)
+            view = fold(TASK_VIEW, events.recorded(entry), known.view) if events.is_task(entry.commit.stream) else None
         except LookupError:
             return Flaw(entry.position, f"has events that do not fit what came before in stream {entry.commit.stream}")
         self.head = chain.head_of(entry)
@@ -86,7 +86,7 @@ class _Read:
 
 @dataclass(frozen=True, slots=True)
 class _Stream:
-    """What was read of a stream: its last version, the position of its last commit, its view."""
+    """What was read of a stream: its last version, the position of its last commit, its view if it is a task's."""
 
     version: int
     position: int

@@ -12,7 +12,7 @@ from tespes import errors, events, task, tes
 from tespes.events import Meta, Recorded, moment
 from tespes.flow.ids import new_id
 from tespes.flow.streams import Fold, Folds
-from tespes.store import Log
+from tespes.store import Fence, Log
 from tespes.task import commands
 
 _TRIES = 50
@@ -32,6 +32,7 @@ class KnownTask:
     submitted: tes.Task
     kept: tuple[events.Kept, ...]
     state: task.State
+    request_sha256: str | None = None
 
     def kept_content(self, index: int) -> str | None:
         """The SHA-256 of the blob that holds an input's content, if it was too long for an event."""
@@ -46,10 +47,14 @@ class KnownTask:
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who gives a command, and what it belongs to."""
+    """Who gives a command, and what it belongs to.
+
+    :param fence: of the lease under which it is given, if one process alone may give it
+    """
 
     actor: str
     correlation: str | None = None
+    fence: Fence | None = None
 
 
 def now() -> datetime:
@@ -84,8 +89,26 @@ class Tasks:
 
         :raises errors.StoreUnavailable: it was not created
         """
-        commit_id = new_id()
-        stream = _Stream(commit_id.replace("-", ""), owner, None)
+        return await self._create(command, new_id(), owner, by)
+
+    async def create_once(self, command: commands.CreateTask, commit_id: str, owner: str, by: By) -> KnownTask:
+        """A new task, or the one that this commit created before, from a request with the same digest.
+
+        :raises errors.IdempotencyConflict: it created one from another request
+        :raises errors.StoreUnavailable: nobody knows whether it is created; asking again is safe
+        """
+        known = await self.load(_task_id(commit_id))
+        if known is None:
+            try:
+                return await self._create(command, commit_id, owner, by)
+            except errors.IdempotencyConflict:  # somebody else was first: what it was created from is compared, not all of it
+                known = await self.load(_task_id(commit_id))
+        if known is None or known.request_sha256 != command.request_sha256:
+            raise errors.IdempotencyConflict(f"the key belongs to task {_task_id(commit_id)}, which was asked for differently")
+        return known
+
+    async def _create(self, command: commands.CreateTask, commit_id: str, owner: str, by: By) -> KnownTask:
+        stream = _Stream(_task_id(commit_id), owner, None)
         return await self._append(stream, commit_id, task.decide(None, command), by)
 
     async def execute(self, task_id: str, command: task.Command, by: By) -> KnownTask:
@@ -130,7 +153,7 @@ class Tasks:
     async def _append(self, stream: "_Stream", commit_id: str, decision: task.Decision, by: By) -> KnownTask:
         meta = Meta(at=self._clock(), actor=by.actor, owner=stream.owner, correlation=by.correlation)
         version = stream.fold.version + 1 if stream.fold else 1
-        entry = await self._log.append(events.commit(commit_id, stream.id, version, decision, meta))
+        entry = await self._log.append(events.commit(commit_id, stream.id, version, decision, meta), by.fence)
         names = " ".join(type(event).__name__ for event in decision)
         _log.info("appended", events=names, task_id=stream.id, position=entry.position)
         return self._folds.advance(stream.fold, entry).value
@@ -145,11 +168,16 @@ class _Stream:
     fold: Fold[KnownTask] | None
 
 
+def _task_id(commit_id: str) -> str:
+    """The id of the task that this commit creates."""
+    return commit_id.replace("-", "")
+
+
 def _step(known: KnownTask | None, recorded: Recorded) -> KnownTask | None:
     event = recorded.event
     state = task.evolve(known.state if known else None, event, recorded.at)
     if known is not None and state is not None:
         return known if state is known.state else replace(known, state=state)
     if isinstance(event, events.TaskCreated) and state is not None:
-        return KnownTask(recorded.stream, recorded.meta.owner, event.task, event.kept, state)
+        return KnownTask(recorded.stream, recorded.meta.owner, event.task, event.kept, state, event.request_sha256)
     return known

@@ -1,8 +1,9 @@
 """Job ids: `<task>-<attempt>`, what Pulsar and the runner know an attempt by."""
 
+import re
 from dataclasses import dataclass
 
-_DIGITS_MAX = 9
+_JOB = re.compile("(?P<task_id>[^:]+)-(?P<attempt>[0-9]{1,9})")  # what has a colon are streams that are no tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,5 @@ class Caller:
 
 def job(job_id: str) -> Job | None:
     """The attempt that a job id names; None if it is none of ours."""
-    task_id, dash, attempt = job_id.rpartition("-")
-    if not dash or not task_id or not attempt.isascii() or not attempt.isdecimal() or len(attempt) > _DIGITS_MAX:
-        return None
-    return Job(task_id, int(attempt))
+    found = _JOB.fullmatch(job_id)
+    return Job(found["task_id"], int(found["attempt"])) if found else None

@@ -1,51 +1,45 @@
 """What Pulsars say becomes commands. A message is acknowledged after its append; until then it is tried again here."""
 
 import asyncio
-from datetime import timedelta
+import signal
 
 import structlog
 
 from tespes import errors
 from tespes.flow.attend import Results
-from tespes.flow.execute import By, KnownTask, Tasks, now
+from tespes.flow.execute import By, KnownTask, Tasks
 from tespes.flow.jobs import Job, job
-from tespes.flow.watch import Watch
+from tespes.flow.signs import Signs
 from tespes.pulsar import Link, result, wire
 from tespes.task import commands
-from tespes.task.state import Canceling, Claimed, Ended, State, Waiting
+from tespes.task.state import Canceling, Claimed, Ended, Expiring, State
 
 _AGAIN_S = (0.1, 5.0)
 _SIGNALS = 128
+_SHOWN = 80
 
 _log = structlog.get_logger(__name__)
 
 
 class Listener:
-    """The ear at one Pulsar.
+    """The ear at one Pulsar."""
 
-    :param runner_silence_s: a runner heard within that time is alive, whatever Pulsar says
-    """
-
-    def __init__(self, name: str, tasks: Tasks, results: Results, watch: Watch, runner_silence_s: float) -> None:
+    def __init__(self, name: str, tasks: Tasks, results: Results, signs: Signs) -> None:
         self._by = By(f"pulsar:{name}")
         self._name = name
         self._tasks = tasks
         self._results = results
-        self._watch = watch
-        self._silence = timedelta(seconds=runner_silence_s)
+        self._signs = signs
         self.link: Link | None = None
 
     async def handle(self, queue: str, body: bytes) -> str | None:
-        """Do what a message asks for; the reason, if nobody can do anything with it (see Link)."""
+        """Do what a message asks for; the reason, if nobody can do anything with it (see pulsar.promise.Handler)."""
         pause = _AGAIN_S[0]
         while True:
             try:
                 return await self._handle(queue, body)
             except errors.Unavailable as error:
                 _log.warning("a message waits", pulsar=self._name, queue=queue, reason=str(error))
-            except Exception as error:  # noqa: BLE001 - the rim: logged, and the message goes to the dead letters
-                _log.exception("a message cannot be handled", pulsar=self._name, queue=queue)
-                return f"{type(error).__name__}: {error}"
             await asyncio.sleep(pause)
             pause = min(pause * 2, _AGAIN_S[1])
 
@@ -56,7 +50,8 @@ class Listener:
             case "status_update":
                 return await self._status(body)
             case _:
-                return None
+                message = wire.read_receipt(body)
+                return message.reason if isinstance(message, wire.Rubbish) else None
 
     async def _receipt(self, body: bytes) -> str | None:
         message = wire.read_receipt(body)
@@ -78,7 +73,7 @@ class Listener:
         if message.final:
             await self._final(*found, message)
         else:
-            await self._sign_of_life(*found)
+            await self._sign_of_life(*found, message.status)
         if message.acknowledge is not None and self.link is not None:
             await self.link.acknowledge(message.acknowledge)
         return None
@@ -87,29 +82,39 @@ class Listener:
         named = job(job_id)
         known = await self._tasks.recall(named.task_id) if named else None
         if named is None or known is None:
-            return f"the job {job_id} is not known here"
+            return f"the job {job_id[:_SHOWN]} is not known here: does another TESPES have the same queues?"
         return named, known
 
-    async def _sign_of_life(self, named: Job, known: KnownTask) -> None:
-        if _attempt(known.state) != named.attempt:
+    async def _sign_of_life(self, named: Job, known: KnownTask, status: str | None = None) -> None:
+        if isinstance(known.state, Ended):
             return
-        self._watch.heard(named.task_id, named.attempt, now(), runner=False)
+        self._signs.pulsar(named.id, status)
         await self._tasks.execute(named.task_id, commands.RecordReceipt(attempt=named.attempt), self._by)
 
     async def _final(self, named: Job, known: KnownTask, message: wire.Status) -> None:
         """The words of the runner that claimed count if there are any; else Pulsar's."""
         said = result.read(message.last_line)
         if said is None or said.job_id != named.id:
-            await self._tasks.execute(named.task_id, self._status_of(named, message, message.status), self._by)
-        elif _is_anothers(said, known.state):
-            await self._superseded(named, known, message)
+            await self._over(named, message, message.status)
+        elif said.outcome == "superseded" or _is_turned_away(named, said, known.state):
+            await self._superseded(named, message)
         else:
             await self._record(named, known, said, message)
 
-    async def _superseded(self, named: Job, known: KnownTask, message: wire.Status) -> None:
-        """A node that starts a job twice ends with a runner that was turned away: what became of the first is unknown."""
-        if not isinstance(known.state, Ended):
-            await self._tasks.execute(named.task_id, self._status_of(named, message, "lost"), self._by)
+    async def _superseded(self, named: Job, message: wire.Status) -> None:
+        """A node that starts a job twice ends with a runner that was turned away."""
+        known = await self._tasks.load(named.task_id)
+        if known is not None and not isinstance(known.state, Ended):
+            reason = f"the job {named.id} was started twice at Pulsar {self._name}: what becomes of its first run is not known"
+            await self._over(named, message, "lost", reason)
+
+    async def _over(self, named: Job, message: wire.Status, status: str, reason: str | None = None) -> None:
+        """Pulsar's own words about the end of a job."""
+        self._signs.pulsar(named.id, status)
+        command = commands.RecordStatus(
+            attempt=named.attempt, status=commands.PulsarStatus(status), reason=reason or _reason(self._name, message)
+        )
+        await self._tasks.execute(named.task_id, command, self._by)
 
     async def _record(self, named: Job, known: KnownTask, said: result.Result, message: wire.Status) -> None:
         """What cannot be written down must not leave the task running for ever: the job is over in any case."""
@@ -118,33 +123,14 @@ class Listener:
         except errors.Unavailable:
             raise
         except Exception as error:
-            status = self._status_of(named, message, message.status, f"result unreadable: {error}")
-            await self._tasks.execute(named.task_id, status, self._by)
+            await self._over(named, message, message.status, f"result unreadable: {error}")
             raise
 
-    def _status_of(self, named: Job, message: wire.Status, status: str, reason: str | None = None) -> commands.RecordStatus:
-        at = now()
-        # Without any heartbeat since this process began, `since` makes the runner as old as the watch.
-        heard = self._watch.runner_at(named.task_id, named.attempt, at - self._silence)
-        return commands.RecordStatus(
-            attempt=named.attempt,
-            status=commands.PulsarStatus(status),
-            reason=reason or _reason(self._name, message),
-            runner_alive=at - heard < self._silence,
-        )
 
-
-def _attempt(state: State) -> int | None:
-    """The number of the attempt that is under way, if one is."""
-    return None if isinstance(state, Waiting | Ended) else state.attempt.number
-
-
-def _is_anothers(said: result.Result, state: State) -> bool:
-    """Whether the result is of a run that was turned away, or never claimed."""
-    if said.outcome == "superseded":
-        return True
-    claimed = state.claimed if isinstance(state, Canceling) else state
-    return isinstance(claimed, Claimed) and claimed.run_id != said.run_id
+def _is_turned_away(named: Job, said: result.Result, state: State) -> bool:
+    """Whether another run has claimed that attempt."""
+    claimed = state.claimed if isinstance(state, Expiring | Canceling) else state
+    return isinstance(claimed, Claimed) and claimed.attempt.number == named.attempt and claimed.run_id != said.run_id
 
 
 def _reason(pulsar: str, message: wire.Status) -> str:
@@ -155,6 +141,11 @@ def _reason(pulsar: str, message: wire.Status) -> str:
             return f"the job {message.job_id} was killed at Pulsar {pulsar}"
         case "failed":
             return f"Pulsar {pulsar} could not run the job {message.job_id} (its log says why)"
+        case "complete" if message.returncode is None and not message.last_line:
+            return (
+                f"the job {message.job_id} ended without a result and with no exit code: "
+                "the batch system may have ended it (time or memory limit)"
+            )
         case _ if message.last_line:
             return f"result unreadable: the job {message.job_id} ended with {_ended(message.returncode)}"
         case _:
@@ -165,5 +156,12 @@ def _ended(returncode: int | None) -> str:
     if returncode is None:
         return "an unknown exit code"
     if returncode < 0 or returncode > _SIGNALS:
-        return f"signal {-returncode if returncode < 0 else returncode - _SIGNALS}"
+        return _signal(-returncode if returncode < 0 else returncode - _SIGNALS)
     return f"exit code {returncode}"
+
+
+def _signal(number: int) -> str:
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"

@@ -36,17 +36,28 @@ class Folds(Generic[Value]):
     """The folds of streams, the most recently used ones in memory.
 
     :param step: what an event makes of a value; it gets None before the first event
+    :param is_one: whether a stream is of the kind that is folded here; of others, there is none
     """
 
-    def __init__(self, log: Log, step: Callable[[Value | None, Recorded], Value | None], kept_bytes: int = KEPT_BYTES) -> None:
+    def __init__(
+        self,
+        log: Log,
+        step: Callable[[Value | None, Recorded], Value | None],
+        *,
+        is_one: Callable[[str], bool] = events.is_task,
+        kept_bytes: int = KEPT_BYTES,
+    ) -> None:
         self._log = log
         self._step = step
+        self._is_one = is_one
         self._kept_bytes = kept_bytes
         self._bytes = 0
         self._folds: OrderedDict[str, Fold[Value]] = OrderedDict()
 
     async def load(self, stream: str) -> Fold[Value] | None:
         """The stream as it is now; None if there is none."""
+        if not self._is_one(stream):
+            return None
         known = self._folds.get(stream)
         newest = await self._log.newest(stream)
         if newest == 0:

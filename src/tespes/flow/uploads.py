@@ -19,7 +19,7 @@ from tespes.flow.jobs import Job, job
 from tespes.storage import At, Storage, shown
 from tespes.store import Log, Upload
 from tespes.store import Uploads as Table
-from tespes.task.state import Canceling, Claimed
+from tespes.task.state import Canceling, Claimed, Expiring
 
 _EVERY_S = 60.0
 _REFUSED_S = 3600.0
@@ -131,7 +131,7 @@ class Uploads:
         """Whether its runner may be at work; while one is told to stop, a part of its may be on its way."""
         known = await self._tasks.load(named.task_id)
         state = known.state if known else None
-        return isinstance(state, Claimed | Canceling) and state.attempt.number == named.attempt
+        return isinstance(state, Claimed | Expiring | Canceling) and state.attempt.number == named.attempt
 
     def _line_up(self, group: asyncio.TaskGroup, upload: Upload) -> None:
         if self._not_before.get(upload.id, 0.0) > asyncio.get_running_loop().time():

@@ -1,90 +1,124 @@
-"""What one process remembers of the live tasks: who was heard when, what was sent, who waits, which places are taken.
+"""What the dispatcher remembers of the live tasks: since when things are as they are, who was heard when, what was sent.
 
-All of it is memory: after a restart it is made anew from the log, and at worst something is sent or asked again.
+All of it is memory, and its clock is steady: after a restart it is made anew, and at worst something is sent or asked again.
 """
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from tespes.flow.jobs import job
+from tespes.store import Sign
 from tespes.task import Contact
-from tespes.task.state import Canceling, Claimed, Ended, Received, Scheduled, State, Waiting
+from tespes.task.state import Ended, State, Waiting
+
+
+@dataclass(slots=True)
+class _Memory:
+    """Of one task.
+
+    :param situation: of which type; None if it was not looked at yet; :param attempt: which attempt `contact` is about
+    :param job_id: its job, if it has one; :param sign: what all processes heard of it, as far as that was seen here
+    """
+
+    situation: type[State] | None
+    attempt: int
+    contact: Contact
+    job_id: str | None = None
+    sign: Sign = field(default_factory=Sign)
 
 
 class Watch:
     """The live tasks.
 
-    :param places: how many attempts each Pulsar takes at a time
+    :param steady: seconds of a clock that never jumps; :param wall: the time of day, which does
     """
 
-    def __init__(self, places: dict[str, int], began: datetime) -> None:
-        self._places = places
-        self._began = began
-        self._contacts: dict[str, tuple[int, Contact]] = {}
-        self._taken: dict[str, set[str]] = {pulsar: set() for pulsar in places}
-        self.waiting: dict[str, datetime] = {}
+    def __init__(self, steady: Callable[[], float], wall: Callable[[], datetime]) -> None:
+        self._steady = steady
+        self._wall = wall
+        self._memories: dict[str, _Memory] = {}
 
-    def contact(self, task_id: str, attempt: int, since: datetime) -> Contact:
-        """What was said and heard about the attempt; nothing yet, if it is new."""
-        number, contact = self._contacts.get(task_id, (0, None))
-        begin = max(since, self._began)
-        return contact if contact and number == attempt else Contact(heard_at=begin, runner_at=begin)
+    def born(self, task_id: str) -> None:
+        """The task was created just now, whatever the clock of whoever created it says."""
+        at_s = self._steady()
+        self._memories[task_id] = _Memory(None, 0, _contact(at_s, at_s, at_s))
 
-    def note(self, task_id: str, attempt: int, contact: Contact) -> None:
-        """Remember that."""
-        self._contacts[task_id] = (attempt, contact)
+    def look(self, task_id: str, state: State) -> Contact:
+        """What was said and heard about the task's attempt.
 
-    def heard(self, task_id: str, attempt: int, at: datetime, *, runner: bool) -> None:
-        """A sign of life: of Pulsar, or of the runner itself."""
-        if self._contacts.get(task_id, (attempt, None))[0] > attempt:
-            return  # an older attempt says nothing of the present one
-        known = self.contact(task_id, attempt, at)
-        runner_at = at if runner else known.runner_at
-        self.note(task_id, attempt, replace(known, heard_at=at, runner_at=runner_at, asked=0))
+        How old a task is that was there before: that is by the time of day, which may be wrong, but not before now.
+        """
+        at_s, attempt = self._steady(), _attempt(state)
+        memory = self._memories.get(task_id)
+        if memory is None:
+            memory = self._memories[task_id] = _Memory(type(state), attempt, self._found(state, at_s))
+        elif memory.attempt != attempt:
+            memory.contact, memory.sign = _contact(memory.contact.created_s, at_s, at_s), Sign()
+        elif memory.situation is not type(state):
+            memory.contact = replace(memory.contact, since_s=at_s)
+        memory.situation, memory.attempt = type(state), attempt
+        memory.job_id = None if isinstance(state, Waiting | Ended) else state.attempt.job_id
+        return memory.contact
 
-    def stops(self, task_id: str, attempt: int, at: datetime) -> None:
-        """The runner was told that the task is canceled; the first time counts."""
-        known = self.contact(task_id, attempt, at)
-        if known.told_at is None:
-            self.note(task_id, attempt, replace(known, told_at=at))
+    def said(self, task_id: str, *, sent: int = 0, asked: int = 0, killed: int = 0) -> None:
+        """Something was sent about the attempt that was looked at last."""
+        memory = self._memories[task_id]
+        known = memory.contact
+        said = replace(known, sent=known.sent + sent, asked=known.asked + asked, killed=known.killed + killed)
+        memory.contact = replace(said, last_s=self._steady())
 
-    def runner_at(self, task_id: str, attempt: int, since: datetime) -> datetime:
-        """When the runner was heard last; when the watch began, if it was not."""
-        return self.contact(task_id, attempt, since).runner_at
+    def heard(self, job_id: str, sign: Sign) -> None:
+        """A sign of life came, of Pulsar or of the runner. Those of older attempts say nothing of the present one."""
+        memory = self._of(job_id)
+        if memory is None:
+            return
+        at_s, known = self._steady(), memory.contact
+        if sign.runner:
+            known = replace(known, runner_s=at_s, asked=0)
+        if sign.pulsar:
+            known = replace(known, pulsar_s=at_s, asked=0)
+        if sign.status and sign.status != known.status:
+            known = replace(known, status=sign.status, status_s=at_s)
+        if sign.told and known.told_s is None:
+            known = replace(known, told_s=at_s)
+        memory.contact = known
 
-    def see(self, task_id: str, state: State, now: datetime) -> None:
-        """Take note of the task's situation: its place, its waiting, or its end."""
-        match state:
-            case Scheduled() | Received() | Claimed() | Canceling():
-                self.waiting.pop(task_id, None)
-                self._only(task_id, state.attempt.pulsar)
-            case Waiting() if state.not_before <= now:
-                self.waiting.setdefault(task_id, now)
-                self._only(task_id, None)
-            case Waiting() | Ended():
-                self.waiting.pop(task_id, None)
-                self._only(task_id, None)
+    def seen(self, job_id: str, sign: Sign) -> None:
+        """What all processes together have heard: whatever is new in it is a sign of life."""
+        memory = self._of(job_id)
+        if memory is None:
+            return
+        before, memory.sign = memory.sign, sign
+        status = sign.status if sign.pulsar != before.pulsar else None
+        self.heard(job_id, Sign(sign.runner - before.runner, sign.pulsar - before.pulsar, status, sign.told))
+
+    def jobs(self) -> list[str]:
+        """The jobs of all live attempts."""
+        return [memory.job_id for memory in self._memories.values() if memory.job_id is not None]
 
     def forget(self, task_id: str) -> None:
         """The task needs nothing more."""
-        self._contacts.pop(task_id, None)
+        self._memories.pop(task_id, None)
 
-    def free(self, usable: Iterable[str]) -> str | None:
-        """The one of these Pulsars with the most free places; None if there is no place."""
-        best = max(usable, key=self._free_places, default=None)
-        return best if best is not None and self._free_places(best) > 0 else None
+    def _of(self, job_id: str) -> _Memory | None:
+        named = job(job_id)
+        memory = self._memories.get(named.task_id) if named else None
+        return memory if memory and named and memory.attempt == named.attempt else None
 
-    def take(self, task_id: str, pulsar: str) -> None:
-        """The task is about to go there."""
-        self._only(task_id, pulsar)
-        self.waiting.pop(task_id, None)
+    def _found(self, state: State, at_s: float) -> Contact:
+        """About a task that was there before."""
+        since_s = at_s if isinstance(state, Ended) else at_s - self._age_s(state.since)
+        return _contact(at_s - self._age_s(state.order.created_at), since_s, at_s)
 
-    def _free_places(self, pulsar: str) -> int:
-        return self._places[pulsar] - len(self._taken[pulsar])
+    def _age_s(self, at: datetime) -> float:
+        return max((self._wall() - at).total_seconds(), 0.0)
 
-    def _only(self, task_id: str, pulsar: str | None) -> None:
-        for name, tasks in self._taken.items():
-            if name != pulsar:
-                tasks.discard(task_id)
-        if pulsar is not None:
-            self._taken.setdefault(pulsar, set()).add(task_id)
+
+def _contact(created_s: float, since_s: float, at_s: float) -> Contact:
+    return Contact(created_s=created_s, since_s=since_s, pulsar_s=at_s, runner_s=at_s)
+
+
+def _attempt(state: State) -> int:
+    """The last attempt that there was; 0 before the first."""
+    return state.attempts if isinstance(state, Waiting | Ended) else state.attempt.number

@@ -23,6 +23,7 @@ _START_WITHIN_S: Final = 60.0
 # consumer. (Its "Consuming queue" comes before the connection.)
 _CONSUMES: Final = b"AMQP heartbeat thread alive"
 _CONSUMERS: Final = 3
+_POLLING: Final = {"min_polling_interval": 0.1}
 _LOGGING: Final = """\
 [app:main]
 paste.app_factory = pulsar.web.wsgi:app_factory
@@ -65,6 +66,7 @@ class LocalPulsar:
     :param broker_url: the RabbitMQ and virtual host that TESPES uses too, as `amqp://user:password@host:port/vhost`
     :param manager: the name of its one manager; two Pulsars on one virtual host need different names
     :param key_prefix: `amqp_key_prefix`, if the queues are to be named by it instead of by the manager
+    :param batch: the settings of a manager that hands its jobs to a batch system; None runs them itself
     :param path: the PATH of Pulsar and its jobs, which decides what `python3` is in a job; None takes ours
     """
 
@@ -76,11 +78,14 @@ class LocalPulsar:
         broker_url: str,
         manager: str = "_default_",
         key_prefix: str | None = None,
+        batch: Mapping[str, object] | None = None,
         path: str | None = None,
     ) -> None:
         self._directory = directory.absolute()
         self._program = program.absolute()
         self._settings = _settings(self._directory, broker_url, manager, key_prefix)
+        if batch is not None:
+            self._settings["managers"] = {manager: {**_POLLING, **batch}}
         self._path = path
         self._log_end = 0
         self._process = OwnedProcess(f"Pulsar {manager}", self._directory, log_file=self._directory / "pulsar-main.log")
@@ -176,7 +181,7 @@ def _settings(directory: Path, broker_url: str, manager: str, key_prefix: str | 
         "dependency_resolution": {"resolvers": []},
         "amqp_publish_retry": True,
         "amqp_publish_timeout": 5.0,
-        "managers": {manager: {"type": "queued_python", "min_polling_interval": 0.1}},
+        "managers": {manager: {"type": "queued_python", **_POLLING}},
     }
     return settings if key_prefix is None else settings | {"amqp_key_prefix": key_prefix}
 

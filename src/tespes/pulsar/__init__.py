@@ -1,8 +1,8 @@
 """Galaxy Pulsar over RabbitMQ: what is said (wire), the connection (amqp), the job that is sent, the runner's result."""
 
-from tespes.pulsar.amqp import Link
 from tespes.pulsar.job import Terms
 from tespes.pulsar.plan import Habits
+from tespes.pulsar.promise import Link
 from tespes.pulsar.site import Site
 
 __all__ = ["Habits", "Link", "Site", "Terms"]

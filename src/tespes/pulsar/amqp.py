@@ -1,4 +1,4 @@
-"""The connection to one Pulsar's queues, kept up by ourselves.
+"""The link to one Pulsar's queues (see promise.Link), kept up by ourselves.
 
 A robust connection of aio-pika restores channels in the background but does not say when, and does not repeat what was
 being published. So: a plain connection, one loop that opens it again, and a send that either is confirmed or says no.
@@ -6,98 +6,108 @@ being published. So: a plain connection, one loop that opens it again, and a sen
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
+from collections.abc import Awaitable, Callable, Mapping
 
 import aio_pika
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage, AbstractQueue, HeadersType
-from aiormq.exceptions import AMQPError, AuthenticationError, DeliveryError, ProbableAuthenticationError
-from pamqp.common import FieldTable
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, AbstractQueue
+from aiormq.exceptions import AMQPError, DeliveryError
 
 from tespes import errors
-from tespes.pulsar import wire
+from tespes.pulsar import broker, dead, wire
+from tespes.pulsar.promise import Handler
 from tespes.pulsar.site import Site
 
-Handler = Callable[[str, bytes], Awaitable[str | None]]
-
-DEAD = "tespes.dead"
 _PREFETCH = 256
 _CONFIRM_S = 10.0
 _BACK_OFF_S = (0.2, 5.0)
-_REASON_CHARACTERS = 1000
-_QUORUM: FieldTable = {"x-queue-type": "quorum"}
+_TRIES_AFTER_S = (0.0, 0.2, 1.0)
+_FINISH_S = 5.0
+_LOOKS_IN_TROUBLE = 5  # for each of other times
 
 _log = structlog.get_logger(__name__)
 
 
 class Link:
-    """What TESPES says to, and hears from, one Pulsar.
+    """See promise.Link.
 
-    :param handle: called with the queue's plain name and the body of each message from Pulsar; None means done, a text
-        is the reason why nobody can do anything with it: it then goes to the queue `tespes.dead`. It must not raise.
-
-    `up` is set while there is a connection; `connected` is called each time there is a new one.
+    :param handle: see promise.Handler; what nobody can do anything with goes to the queue `tespes.dead`
+    :param listens: whether this process hears what Pulsar says; one that does not leaves it to others
+    :param look_s: between two looks whether Pulsar reads its queues; in trouble more often
     """
 
-    def __init__(self, site: Site, handle: Handler) -> None:
+    def __init__(self, site: Site, handle: Handler, *, listens: bool = True, look_s: float = 10.0) -> None:
         self.site = site
         self.connected: Callable[[], None] = lambda: None
         self._handle = handle
+        self._listens = listens
+        self._look_s = look_s
         self._prefix = wire.prefix(site.manager, site.key_prefix)
         self._channel: AbstractChannel | None = None
         self._exchange: AbstractExchange | None = None
         self._stale = asyncio.Event()
+        self._at_work: set[asyncio.Task[None]] = set()
+        self._unread: tuple[str, ...] = ()
+        self._unread_before: tuple[str, ...] = ()
         self.up = asyncio.Event()
 
+    @property
+    def trouble(self) -> str | None:
+        """See promise.Link. One look that finds no reader proves nothing: Pulsar may just be starting."""
+        unread = [name for name in self._unread if name in self._unread_before]
+        if not unread:
+            return None
+        queues = ", ".join(wire.queue(self._prefix, name) for name in unread)
+        return f"nobody reads {queues}: Pulsar is down, or a message there killed its consumer: purge the queue, restart it"
+
     async def run(self) -> None:
-        """Keep the connection up until cancelled."""
+        """See promise.Link."""
         pause = _BACK_OFF_S[0]
         while True:
             try:
                 await self._connected()
                 pause = _BACK_OFF_S[0]
             except (AMQPError, OSError, TimeoutError) as error:
-                _log.warning("RabbitMQ is away", pulsar=self.site.name, broker=shown(self.site.broker_url), reason=str(error))
+                shown = broker.shown(self.site.broker_url)
+                _log.warning("RabbitMQ is away", pulsar=self.site.name, broker=shown, reason=str(error))
             await asyncio.sleep(pause)
             pause = min(pause * 2, _BACK_OFF_S[1])
 
-    async def submit(self, job_id: str, command_line: str) -> None:
-        """Send a job. The broker has it safely when this returns.
-
-        :raises errors.BrokerUnavailable: nobody knows whether it has
-        """
-        await self._send("setup", wire.setup(job_id, command_line))
+    async def submit(self, job_id: str, command_line: str, submit_params: Mapping[str, str] | None = None) -> None:
+        """See promise.Link."""
+        await self._send("setup", wire.setup(job_id, command_line, submit_params))
 
     async def kill(self, job_id: str) -> None:
-        """Send a kill; raises as `submit` does."""
+        """See promise.Link."""
         await self._send("kill", wire.kill(job_id))
 
     async def ask(self, job_id: str) -> None:
-        """Ask for the status; raises as `submit` does."""
+        """See promise.Link."""
         await self._send("status", wire.status_request(job_id))
 
     async def acknowledge(self, wanted: wire.Acknowledge) -> None:
-        """Answer a Pulsar that has `amqp_acknowledge`; raises as `submit` does."""
+        """See promise.Link."""
         await self._send(wanted.queue, wire.acknowledgement(wanted.uuid))
 
     async def _connected(self) -> None:
         """Declare, consume, and return when the connection is gone."""
-        connection = await aio_pika.connect(self.site.broker_url, timeout=10)
+        connection = await broker.connect(self.site.broker_url, self.site.tls)
         async with connection:
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
             await channel.set_qos(prefetch_count=_PREFETCH)
             exchange, answers = await self._declare(channel)
             self._channel, self._exchange = channel, exchange
+            tags: dict[str, str] = {}
             try:
-                for name, queue in answers.items():
-                    await queue.consume(self._consumer(name))
-                underlay = await channel.get_underlay_channel()
-                underlay.on_consumer_cancel_callbacks.add(self._queue_deleted)
+                if self._listens:
+                    tags = await self._consume(channel, answers)
                 self.up.set()
                 self.connected()
-                _log.info("connected to RabbitMQ", pulsar=self.site.name, broker=shown(self.site.broker_url))
-                await self._until_closed(channel)
+                _log.info("connected to RabbitMQ", pulsar=self.site.name, broker=broker.shown(self.site.broker_url))
+                await self._until_closed(channel, connection)
+            except asyncio.CancelledError:
+                await self._finish(answers, tags)
+                raise
             finally:
                 self.up.clear()
                 self._channel = self._exchange = None
@@ -108,7 +118,7 @@ class Link:
         What comes back is the exchange, and the queues of Pulsar's answers by their plain names.
         """
         exchange = await channel.declare_exchange(wire.EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)
-        await channel.declare_queue(DEAD, durable=True, arguments=_QUORUM)
+        await dead.declare(channel)
         answers = {}
         for name in (*wire.COMMANDS, *wire.ANSWERS):
             full_name = wire.queue(self._prefix, name)
@@ -118,15 +128,55 @@ class Link:
                 answers[name] = declared
         return exchange, answers
 
-    async def _until_closed(self, channel: AbstractChannel) -> None:
+    async def _consume(self, channel: AbstractChannel, answers: Mapping[str, AbstractQueue]) -> dict[str, str]:
+        """Hear what Pulsar says; the consumers' tags by the queues' plain names."""
+        tags = {name: await queue.consume(self._consumer(name)) for name, queue in answers.items()}
+        underlay = await channel.get_underlay_channel()
+        underlay.on_consumer_cancel_callbacks.add(self._queue_deleted)
+        return tags
+
+    async def _until_closed(self, channel: AbstractChannel, connection: AbstractConnection) -> None:
         """Until the channel is closed, or a queue is gone and everything must be declared again."""
         self._stale.clear()
+        looking = asyncio.ensure_future(self._look(connection))
         ends = {asyncio.ensure_future(channel.closed()), asyncio.ensure_future(self._stale.wait())}
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for each in ends:
+            for each in (looking, *ends):
                 each.cancel()
+            await asyncio.wait({looking})
+
+    async def _look(self, connection: AbstractConnection) -> None:
+        """See again and again whether Pulsar reads its queues; what it did before this connection says nothing."""
+        self._unread = self._unread_before = ()
+        try:
+            while True:
+                await self._count_readers(connection)
+                await asyncio.sleep(self._look_s / _LOOKS_IN_TROUBLE if self.trouble else self._look_s)
+        except (AMQPError, OSError, TimeoutError, RuntimeError):  # the connection breaks, or a queue is gone
+            self._stale.set()
+
+    async def _count_readers(self, connection: AbstractConnection) -> None:
+        before = self.trouble
+        async with connection.channel() as channel:
+            names = {name: wire.queue(self._prefix, name) for name in wire.COMMANDS}
+            found = {name: await channel.declare_queue(full_name, passive=True) for name, full_name in names.items()}
+        unread = tuple(name for name, queue in found.items() if not queue.declaration_result.consumer_count)
+        self._unread, self._unread_before = unread, self._unread
+        if self.trouble and not before:
+            _log.warning("a Pulsar does not listen", pulsar=self.site.name, reason=self.trouble)
+        if before and not self.trouble:
+            _log.info("a Pulsar listens again", pulsar=self.site.name)
+            self.connected()
+
+    async def _finish(self, answers: Mapping[str, AbstractQueue], tags: Mapping[str, str]) -> None:
+        """Hear nothing more, and finish what was heard. What takes too long, another process gets."""
+        with contextlib.suppress(AMQPError, OSError, TimeoutError, RuntimeError):
+            for name, tag in tags.items():
+                await answers[name].cancel(tag, timeout=1)
+        if self._at_work:
+            await asyncio.wait(self._at_work, timeout=_FINISH_S)
 
     def _queue_deleted(self, _: object) -> None:
         _log.warning("a queue was deleted and is declared again", pulsar=self.site.name)
@@ -135,33 +185,53 @@ class Link:
     def _consumer(self, name: str) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
         async def consume(message: AbstractIncomingMessage) -> None:
             """Acknowledge after the append, or after the dead letter is confirmed; else the broker brings it again."""
-            reason = await self._handle(name, message.body)
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101 - this is a coroutine
+            self._at_work.add(task)
             try:
-                if reason is not None:
-                    await self._bury(message, name, reason[:_REASON_CHARACTERS])
-                await message.ack()
-            except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
-                _log.info("a message could not be settled and will come again", queue=name, reason=str(error))
-                await asyncio.sleep(_BACK_OFF_S[1])
-                with contextlib.suppress(AMQPError, OSError, RuntimeError):
-                    await message.nack(requeue=True)
+                await self._settle(message, name, await self._heed(message, name))
+            finally:
+                self._at_work.discard(task)
 
         return consume
+
+    async def _heed(self, message: AbstractIncomingMessage, name: str) -> str | None:
+        """Have a message handled; the reason, if nobody can. A fault of ours is tried again: it may be a passing one."""
+        refused = wire.refused(message.content_type, message.content_encoding, message.headers, len(message.body))
+        if refused is not None:
+            return refused.reason
+        said = ""
+        for pause in _TRIES_AFTER_S:
+            await asyncio.sleep(pause)
+            try:
+                return await self._handle(name, message.body)
+            except Exception as error:  # noqa: BLE001 - the rim: logged, and in the end the message goes to the dead letters
+                _log.exception("a message cannot be handled", pulsar=self.site.name, queue=name)
+                said = f"{type(error).__name__}: {error}"
+        return f"TESPES failed at it {len(_TRIES_AFTER_S)} times: {said}"
+
+    async def _settle(self, message: AbstractIncomingMessage, name: str, reason: str | None) -> None:
+        try:
+            if reason is not None:
+                await self._bury(message, name, reason)
+            await message.ack()
+        except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+            _log.info("a message could not be settled and will come again", queue=name, reason=str(error))
+            await asyncio.sleep(_BACK_OFF_S[1])
+            with contextlib.suppress(AMQPError, OSError, RuntimeError):
+                await message.nack(requeue=True)
 
     async def _bury(self, message: AbstractIncomingMessage, name: str, reason: str) -> None:
         channel = self._channel
         if channel is None:
             raise ConnectionError("the channel is gone")
         _log.warning("a message goes to the dead letters", queue=name, pulsar=self.site.name, reason=reason)
-        headers: HeadersType = {"tespes-reason": reason, "tespes-queue": name, "tespes-pulsar": self.site.name}
-        letter = aio_pika.Message(message.body, headers=headers, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
-        async with asyncio.timeout(_CONFIRM_S):
-            await channel.default_exchange.publish(letter, routing_key=DEAD)
+        await dead.bury(channel, message, pulsar=self.site.name, queue=wire.queue(self._prefix, name), reason=reason)
 
     async def _send(self, name: str, body: bytes) -> None:
         exchange = self._exchange
         if exchange is None:
-            raise errors.BrokerUnavailable(f"RabbitMQ at {shown(self.site.broker_url)} is away")
+            raise errors.BrokerUnavailable(f"RabbitMQ at {broker.shown(self.site.broker_url)} is away")
         message = aio_pika.Message(
             body,
             content_type=wire.CONTENT_TYPE,
@@ -175,31 +245,3 @@ class Link:
             if isinstance(error, DeliveryError):  # nobody has the queue any more: declare it again
                 self._stale.set()
             raise errors.BrokerUnavailable(f"RabbitMQ did not confirm a message to {name}: {error}") from error
-
-
-async def check(url: str) -> None:
-    """Log in once, to find out before anything starts.
-
-    :raises errors.SetupError: the broker refuses the login or the vhost
-    :raises errors.BrokerUnavailable: nobody answers
-    """
-    try:
-        connection = await aio_pika.connect(url, timeout=10)
-    except (AuthenticationError, ProbableAuthenticationError) as error:
-        raise errors.SetupError(
-            f"RabbitMQ at {shown(url)} refuses the login: mend user and password in rabbitmq.url"
-        ) from error
-    except ValueError as error:
-        raise errors.SetupError("rabbitmq.url cannot be read: write / and # in user or password as %2F and %23") from error
-    except (AMQPError, OSError, TimeoutError) as error:
-        if "NOT_ALLOWED" in str(error):
-            raise errors.SetupError(f"RabbitMQ at {shown(url)} refuses the vhost: mend rabbitmq.url") from error
-        raise errors.BrokerUnavailable(f"RabbitMQ does not answer at {shown(url)}: {error}") from error
-    with contextlib.suppress(AMQPError, OSError):
-        await connection.close()
-
-
-def shown(url: str) -> str:
-    """A broker's address for people: without user and password."""
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}{parts.path}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tespes import tes
-from tespes.tes import places
+from tespes.tes import limits, parameters, places
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,7 @@ class Habits:
     :param tail_bytes: how much of the end of each output stream goes into the log
     :param heartbeat_s: between two signs of life; :param report_patience_s: how long it tries to deliver its result
     :param at_once: files that are moved at a time; :param silence_s: how long a storage may say nothing
+    :param running_s: how long an attempt may run at most, whatever its user says
     :param most_files: that may belong to a task; :param missing: what an output that is not there is: `note` or `fail`
     """
 
@@ -25,6 +26,7 @@ class Habits:
     silence_s: float = 30.0
     most_files: int = 100_000
     missing: Literal["note", "fail"] = "note"
+    running_s: float | None = None
 
 
 GoesThrough = Callable[[tes.Input | tes.Output, int], bool]
@@ -56,6 +58,7 @@ def plan(job_id: str, task: tes.Task, runtime: dict[str, Any], habits: Habits, g
         "tail_bytes": habits.tail_bytes,
         "heartbeat_s": habits.heartbeat_s,
         "report_patience_s": habits.report_patience_s,
+        "running_s": limits.stricter(parameters.limits(task.resources), limits.Limits(running_s=habits.running_s)).running_s,
     }
 
 

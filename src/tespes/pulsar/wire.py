@@ -5,6 +5,7 @@ managers/stateful.py). A message that is not a JSON object with the right conten
 so nothing else is ever built here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,10 @@ CONTENT_TYPE = "application/json"
 COMMANDS = ("setup", "kill", "status")
 ANSWERS = ("status_update", "setup_ack", "kill_ack", "status_ack")
 FINAL = frozenset({"complete", "failed", "cancelled", "lost"})
+STATUSES = FINAL | {"preprocessing", "queued", "running", "postprocessing"}  # pulsar/managers/status.py
+MOST_BYTES = 16 * 2**20  # Pulsar cuts both streams of a job at 1 MiB (`maximum_stream_size`); escaped, six times that
+_ENCODINGS = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii"})
+_SHOWN = 80
 
 
 def prefix(manager: str, key_prefix: str | None) -> str:
@@ -29,13 +34,17 @@ def queue(queue_prefix: str, name: str) -> str:
     return f"{queue_prefix}_{name}"
 
 
-def setup(job_id: str, command_line: str) -> bytes:
-    """Submit a job. Pulsar answers with a receipt (`Receipt`) before it does anything; the job id is the receipt's id."""
+def setup(job_id: str, command_line: str, submit_params: Mapping[str, str] | None = None) -> bytes:
+    """Submit a job. Pulsar answers with a receipt (`Receipt`) before it does anything; the job id is the receipt's id.
+
+    :param submit_params: what a batch system is told of it; other managers of Pulsar do not read them
+    """
     message = {
         "job_id": job_id,
         "command_line": command_line,
         "setup_params": {"job_id": job_id},
         "remote_staging": {},
+        "submit_params": dict(submit_params or {}),
         "acknowledge_uuid": job_id,
         "acknowledge_queue": "setup_ack",
         "acknowledge_submit_queue": "setup",
@@ -98,13 +107,28 @@ class Rubbish:
     reason: str
 
 
+def refused(
+    content_type: str | None, content_encoding: str | None, headers: Mapping[str, Any], size_bytes: int
+) -> Rubbish | None:
+    """What is wrong with a message before anybody looks into it, if anything is."""
+    if size_bytes > MOST_BYTES:
+        return Rubbish(f"{size_bytes:,} bytes, at most {MOST_BYTES:,} are expected")
+    if content_type and content_type.partition(";")[0].strip().lower() != CONTENT_TYPE:
+        return Rubbish(f"the content type {content_type[:_SHOWN]!r}, {CONTENT_TYPE} is expected")
+    if (content_encoding or "").lower() not in _ENCODINGS:
+        return Rubbish(f"the content encoding {str(content_encoding)[:_SHOWN]!r}, utf-8 is expected")
+    if headers.get("compression"):
+        return Rubbish("it is packed, as its header 'compression' says")
+    return None
+
+
 def read_receipt(body: bytes) -> Receipt | Rubbish:
     """A message of the queue `setup_ack`."""
     message = _object(body)
     if isinstance(message, Rubbish):
         return message
     job_id = message.get("acknowledge_uuid_response")
-    return Receipt(job_id) if isinstance(job_id, str) else Rubbish("no acknowledge_uuid_response")
+    return Receipt(job_id) if isinstance(job_id, str) else Rubbish("acknowledge_uuid_response is missing or no text")
 
 
 def read_status(body: bytes) -> Status | Rubbish:
@@ -114,13 +138,15 @@ def read_status(body: bytes) -> Status | Rubbish:
         return message
     job_id, status = message.get("job_id"), message.get("status")
     if not isinstance(job_id, str) or not isinstance(status, str):
-        return Rubbish("no job_id or no status")
+        return Rubbish("job_id or status is missing or no text")
+    if status not in STATUSES:
+        return Rubbish(f"the status {status[:_SHOWN]!r}, which no Pulsar known here has")
     returncode = message.get("returncode")
     return Status(
         job_id=job_id,
         status=status,
         final=status in FINAL,
-        returncode=returncode if isinstance(returncode, int) else None,
+        returncode=returncode if isinstance(returncode, int) and not isinstance(returncode, bool) else None,
         last_line=_last_line(message.get("job_stdout")),
         acknowledge=_acknowledge(message),
     )

@@ -32,6 +32,7 @@ def perform(order: protocol.Order) -> protocol.JsonObject:
         with record.settling():
             live = tail.Live()
             beats.enter_context(heart.beating(tespes, record, live, float(plan.get("heartbeat_s") or 10.0)))
+            beats.enter_context(stop.after(plan.get("running_s"), stopped))
             Work(plan, tespes, record, stopped, live).do()
         with suppress(Exception):  # the job's last line says the same
             tespes.deliver(record.document())

@@ -116,7 +116,7 @@ class Resources(TypedDict, total=False):
 
 
 class RuntimeOrder(TypedDict, total=False):
-    """What the settings say of the runtime (settings.sections): `kind` is always there, the rest differs."""
+    """What the settings say of the runtime (settings.runtimes): `kind` is always there, the rest differs."""
 
     kind: str
     program: str
@@ -129,7 +129,7 @@ class RuntimeOrder(TypedDict, total=False):
 
 
 class Plan(TypedDict):
-    """What TESPES answers to the claim: all that the attempt is to do."""
+    """What TESPES answers to the claim: all that the attempt is to do, and in which time if there is a limit."""
 
     job_id: str
     inputs: List[File]
@@ -142,6 +142,7 @@ class Plan(TypedDict):
     tail_bytes: int
     heartbeat_s: float
     report_patience_s: float
+    running_s: Optional[float]
 
 
 class Process(Protocol):

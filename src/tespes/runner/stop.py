@@ -12,6 +12,22 @@ if TYPE_CHECKING:
     from typing import Callable, Iterator, List, Optional
 
 
+@contextmanager
+def after(limit_s: Optional[float], stopped: Stop) -> Iterator[None]:
+    """While inside, the order is given once the limit has passed: TESPES gives it too, but may be away."""
+    if not limit_s:
+        yield
+        return
+    reason = f"ran longer than the {limit_s:g} s that it may (running_s)"
+    timer = threading.Timer(limit_s, stopped.give, [faults.SystemFailure(reason)])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 class Stop:
     """Given once; whoever waits is woken, and whoever asks learns why."""
 

@@ -15,10 +15,33 @@ from dynaconf.utils import inspect
 from pydantic import ValidationError
 
 from tespes import errors
-from tespes.settings.options import habits, patience, service, showing, sites, storage_options, store_options
+from tespes.settings.options import (
+    defaults,
+    habits,
+    patience,
+    roles,
+    service,
+    showing,
+    sites,
+    storage_options,
+    store_options,
+)
 from tespes.settings.sections import ROLES, Settings
 
-__all__ = ["ROLES", "Settings", "habits", "load", "patience", "service", "showing", "sites", "storage_options", "store_options"]
+__all__ = [
+    "ROLES",
+    "Settings",
+    "defaults",
+    "habits",
+    "load",
+    "patience",
+    "roles",
+    "service",
+    "showing",
+    "sites",
+    "storage_options",
+    "store_options",
+]
 
 PREFIX = "TESPES"
 SWITCHER = "TESPES_ENV"

@@ -1,14 +1,37 @@
 """What each part of TESPES needs of the settings, in that part's own terms."""
 
-from urllib.parse import urlsplit
-
 from tespes import __version__, errors, pulsar, storage, store, tes
-from tespes.settings import storages
-from tespes.settings.sections import Pulsar, Settings
+from tespes.settings import pulsars, storages
+from tespes.settings.sections import ROLES, Role, Settings
 from tespes.task import Patience
+from tespes.task.placement import Defaults
+from tespes.tes.limits import Limits
 from tespes.tes.service import Service
 
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+def roles(settings: Settings) -> frozenset[Role]:
+    """The parts that this process runs.
+
+    :raises errors.SetupError: the others cannot be run by another process, or it would not understand this one
+    """
+    chosen = frozenset(settings.roles)
+    missing = [role for role in ROLES if role not in chosen]
+    if not missing:
+        return chosen
+    if settings.store.mongodb_uri is None:
+        raise errors.SetupError(
+            f"roles leaves out {', '.join(missing)}, and a log in SQLite has one process: name all roles, or store.mongodb_uri"
+        )
+    if settings.runner.key is None:
+        raise errors.SetupError("roles are spread over processes: give all of them the same runner.key")
+    if settings.rabbitmq.url is None:
+        raise errors.SetupError("roles are spread over processes: give all of them the same rabbitmq.url")
+    uncalled = [name for name, each in settings.pulsars.items() if (each.callback_url or settings.http.public_url) is None]
+    if "dispatch" in chosen and "api" not in chosen and uncalled:
+        raise errors.SetupError(
+            f"pulsars.{uncalled[0]}.callback_url is missing: this process has not the role api, so name where runners find it"
+        )
+    return chosen
 
 
 def store_options(settings: Settings) -> store.Options:
@@ -24,7 +47,7 @@ def storage_options(settings: Settings) -> storage.Options:
 
 def patience(settings: Settings) -> Patience:
     """How long dispatch waits."""
-    return Patience(**settings.patience.model_dump())
+    return Patience(**settings.patience.model_dump(), limits=Limits(**settings.limits.model_dump()))
 
 
 def habits(settings: Settings) -> pulsar.Habits:
@@ -38,6 +61,7 @@ def habits(settings: Settings) -> pulsar.Habits:
         silence_s=files.silence_s,
         most_files=files.most_files,
         missing=settings.outputs.missing,
+        running_s=settings.limits.running_s,
     )
 
 
@@ -52,28 +76,10 @@ def service(settings: Settings) -> Service:
 
 
 def sites(settings: Settings, broker_url: str, own_url: str) -> dict[str, pulsar.Site]:
-    """The Pulsars, by name.
-
-    :param broker_url: the RabbitMQ of those that name no other; :param own_url: where nodes on this machine reach TESPES
-    :raises errors.SetupError: a Pulsar elsewhere has no callback_url
-    """
-    return {name: _site(name, each, settings, broker_url, own_url) for name, each in settings.pulsars.items()}
+    """The Pulsars, see `pulsars.sites`."""
+    return pulsars.sites(settings.pulsars, broker_url=broker_url, public_url=settings.http.public_url, own_url=own_url)
 
 
-def _site(name: str, each: Pulsar, settings: Settings, broker_url: str, own_url: str) -> pulsar.Site:
-    url = each.broker_url.get_secret_value() if each.broker_url else broker_url
-    callback = each.callback_url or settings.http.public_url
-    if callback is None and urlsplit(url).hostname not in _LOOPBACK:
-        raise errors.SetupError(
-            f"pulsars.{name}.callback_url is missing: its broker is not on this machine, so name the address where its"
-            " nodes reach TESPES"
-        )
-    return pulsar.Site(
-        name=name,
-        broker_url=url,
-        manager=each.manager,
-        key_prefix=each.key_prefix,
-        slots=each.slots,
-        runtime=each.runtime.model_dump(exclude_none=True),
-        callback_url=(callback or own_url).rstrip("/"),
-    )
+def defaults(settings: Settings) -> Defaults:
+    """What a task counts for that does not say what it needs."""
+    return Defaults(settings.placement.default_cpus, settings.placement.default_ram_gb)

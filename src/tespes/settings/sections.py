@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BeforeValidator, Field
 
+from tespes.settings.pulsars import Pulsar
 from tespes.settings.storages import Outputs, Storage
-from tespes.settings.values import Address, Contact, Origins, Seconds, Secret, Section, UserAndGroup, listed
+from tespes.settings.values import Address, Contact, Name, Origins, Seconds, SecondsOrNever, Secret, Section, listed
 
 Role = Literal["api", "dispatch", "listen", "project"]
 ROLES: tuple[Role, ...] = ("api", "dispatch", "listen", "project")
@@ -15,6 +16,7 @@ ROLES: tuple[Role, ...] = ("api", "dispatch", "listen", "project")
 class Http(Section):
     """Where TESPES listens, and how it answers. `public_url`: how clients see it, if that differs.
 
+    `drain_s`: within which a process that is told to stop has answered what came in, and is gone.
     `cors_origins`: whose pages may call it, see `api.cors`. The two last: see `tes.Showing`.
     """
 
@@ -23,6 +25,7 @@ class Http(Section):
     public_url: str | None = None
     max_body_bytes: Annotated[int, Field(ge=1024)] = 16 * 2**20
     cancel_wait_s: Annotated[float, Field(ge=0, le=60)] = 2.0
+    drain_s: Annotated[float, Field(ge=1, le=600)] = 10.0
     cors_origins: Origins = ()
     legacy_states: bool = False
     minimal_includes_executors: bool = False
@@ -33,6 +36,12 @@ class StoreSection(Section):
 
     mongodb_uri: Secret | None = None
     mongodb_database: str = "tespes"
+
+
+class Lease(Section):
+    """How long a process that does what one alone may do is waited for, see `flow.lead`."""
+
+    expires_s: Annotated[float, Field(ge=1, le=60)] = 5.0
 
 
 class RabbitMQ(Section):
@@ -48,61 +57,12 @@ class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Sandbox(Section):
-    """Executors in bubblewrap; images are not used. `network`: `none`, or `host` for the node's own."""
+class Placement(Section):
+    """What a task counts for that does not say what it needs; how long others may overtake one that finds no place."""
 
-    kind: Literal["sandbox"]
-    program: str = "bwrap"
-    network: Literal["none", "host"] = "none"
-
-
-class _Engine(Section):
-    """What runs images. `arguments`: for the program itself; `run_arguments`: for its command that runs a container."""
-
-    arguments: tuple[str, ...] = ()
-    run_arguments: tuple[str, ...] = ()
-
-
-class Docker(_Engine):
-    """Executors in Docker. `host`: of the daemon, for example unix:///run/docker.sock; None is the node's own.
-
-    `user`: whom containers run as and their files belong to; None is the image's own.
-    """
-
-    kind: Literal["docker"]
-    program: str = "docker"
-    host: str | None = None
-    network: Literal["none", "bridge", "host"] = "bridge"
-    user: UserAndGroup | None = None
-
-
-class Podman(_Engine):
-    """Executors in Podman. `network`: `private` is a bridge under root, else user-mode networking. `user`: as Docker's."""
-
-    kind: Literal["podman"]
-    program: str = "podman"
-    network: Literal["none", "private", "bridge", "host"] = "private"
-    user: UserAndGroup | None = None
-
-
-class Apptainer(_Engine):
-    """Executors in Apptainer, as the user that Pulsar runs as. `limits`: whether cpus and memory can be limited."""
-
-    kind: Literal["apptainer"]
-    program: str = "apptainer"
-    network: Literal["none", "host"] = "host"
-    limits: bool = False
-
-
-class Pulsar(Section):
-    """A Pulsar. `broker_url`: of the RabbitMQ it listens to, if that is not `rabbitmq.url`."""
-
-    broker_url: Secret | None = None
-    manager: str = "_default_"
-    key_prefix: str | None = None
-    slots: Annotated[int, Field(ge=1)] = 8
-    runtime: Annotated[Sandbox | Docker | Podman | Apptainer, Field(discriminator="kind")]
-    callback_url: str | None = None
+    default_cpus: Annotated[int, Field(ge=1)] = 1
+    default_ram_gb: Annotated[float, Field(gt=0)] = 2.0
+    patience_s: Seconds = 300.0
 
 
 class Runner(Section):
@@ -112,19 +72,31 @@ class Runner(Section):
     claim_timeout_s: Seconds = 60.0
     report_patience_s: Seconds = 120.0
     heartbeat_s: Seconds = 10.0
-    silence_s: Seconds = 45.0
     tail_bytes: Annotated[int, Field(ge=0, le=2**17)] = 10_240
 
 
 class Waiting(Section):
-    """How long is waited for a Pulsar, see `Patience`."""
+    """How long is waited for Pulsars and runners, see `Patience`. `never`: for ever."""
 
     ask_after_s: Seconds = 60.0
     ask_at_most_s: Seconds = 600.0
     runner_hears_s: Seconds = 1.0
     runner_stops_s: Seconds = 15.0
     kill_every_s: Seconds = 1.0
-    silence_s: Seconds = 120.0
+    unreceived_s: SecondsOrNever = 60.0
+    withdraw_s: SecondsOrNever = 300.0
+    unanswered_s: SecondsOrNever = 300.0
+    staging_s: SecondsOrNever = 600.0
+    silence_s: SecondsOrNever = 120.0
+    abandon_s: SecondsOrNever = 3600.0
+
+
+class Limits(Section):
+    """How long any task may take, see `Limits` in `tes`; its user may ask for less by backend parameters."""
+
+    queued_s: SecondsOrNever = None
+    running_s: SecondsOrNever = None
+    total_s: SecondsOrNever = None
 
 
 class ServiceSection(Section):
@@ -149,11 +121,14 @@ class Settings(Section):
     roles: Annotated[tuple[Role, ...], BeforeValidator(listed)] = ROLES
     http: Http = Http()
     store: StoreSection = StoreSection()
+    lease: Lease = Lease()
     rabbitmq: RabbitMQ = RabbitMQ()
     log: Log = Log()
-    pulsars: dict[str, Pulsar] = Field(default_factory=dict)
+    pulsars: dict[Name, Pulsar] = Field(default_factory=dict)
+    placement: Placement = Placement()
     storage: Storage = Storage()
     outputs: Outputs = Outputs()
     runner: Runner = Runner()
     patience: Waiting = Waiting()
+    limits: Limits = Limits()
     service: ServiceSection = ServiceSection()

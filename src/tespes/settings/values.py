@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 Secret = Annotated[SecretStr, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)]
 Seconds = Annotated[float, Field(gt=0)]
+SecondsOrNever = Annotated[Seconds | None, BeforeValidator(lambda value: None if value == "never" else value)]
 
 
 class Section(BaseModel):
@@ -57,10 +58,17 @@ def _bucket(value: str) -> str:
     return value
 
 
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,255}", value):
+        raise ValueError("a name of letters, digits, '_', '.' and '-' is expected")
+    return value
+
+
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(listed)]
 Address = Annotated[str, AfterValidator(_address)]
 Contact = Annotated[str, AfterValidator(_contact)]
 Directories = Annotated[tuple[Annotated[Path, AfterValidator(_absolute)], ...], BeforeValidator(listed)]
 Host = Annotated[str, AfterValidator(_host)]
 Bucket = Annotated[str, AfterValidator(_bucket)]
+Name = Annotated[str, AfterValidator(_name)]
 UserAndGroup = Annotated[str, Field(pattern=r"^[0-9]{1,10}:[0-9]{1,10}$")]

@@ -2,7 +2,22 @@
 
 from tespes.task.commands import Command
 from tespes.task.decide import Decision, decide
-from tespes.task.next_step import Contact, Patience, next_step
-from tespes.task.state import State, evolve, fold, tes_state
+from tespes.task.evolve import evolve, fold
+from tespes.task.next_step import next_step
+from tespes.task.state import State, tes_state
+from tespes.task.steps import Contact, Patience, Reach, Step
 
-__all__ = ["Command", "Contact", "Decision", "Patience", "State", "decide", "evolve", "fold", "next_step", "tes_state"]
+__all__ = [
+    "Command",
+    "Contact",
+    "Decision",
+    "Patience",
+    "Reach",
+    "State",
+    "Step",
+    "decide",
+    "evolve",
+    "fold",
+    "next_step",
+    "tes_state",
+]

@@ -18,11 +18,12 @@ class PulsarStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateTask:
-    """A client submits a task; `notes` says what of it is not heeded."""
+    """A client submits a task; `notes` says what of it is not heeded. `request_sha256`: see `events.TaskCreated`."""
 
     task: tes.Task
     kept: tuple[events.Kept, ...] = ()
     notes: tuple[str, ...] = ()
+    request_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,13 +117,19 @@ class RecordStatus:
     """Pulsar says that the job is over, and there is no readable result.
 
     :param reason: in words, for example the exit code that Pulsar saw
-    :param runner_alive: the runner was heard from a moment ago
     """
 
     attempt: int
     status: PulsarStatus
     reason: str
-    runner_alive: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelayAttempt:
+    """The attempt does not go on as it should; the reason is worth a line in its log."""
+
+    attempt: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +138,14 @@ class GiveUpAttempt:
 
     attempt: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpireTask:
+    """The task takes longer than it may. `claimed`: whether an attempt that was claimed does; else it has not come that far."""
+
+    reason: str
+    claimed: bool
 
 
 Command = (
@@ -144,5 +159,7 @@ Command = (
     | ReportEnd
     | ReportResult
     | RecordStatus
+    | DelayAttempt
     | GiveUpAttempt
+    | ExpireTask
 )

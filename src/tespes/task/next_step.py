@@ -3,177 +3,221 @@
 A process that starts again asks the same question of the same log and goes on where it was.
 """
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+import math
+from collections.abc import Iterable, Iterator
 
-from tespes.task.state import Attempt, Canceling, Claimed, Ended, Received, Scheduled, State, Waiting
+from tespes.task.state import Attempt, Canceling, Claimed, Ended, Expiring, Order, Received, Scheduled, State, Waiting
+from tespes.task.steps import Ask, Contact, Delay, Expire, GiveUp, Kill, Patience, Place, Reach, Rest, Send, Step, WaitUntil
+from tespes.tes import limits
 
-_PAUSE_MAX = timedelta(minutes=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Contact:
-    """What this process has said and heard about the present attempt. Kept in memory: after a restart it is anew.
-
-    :param heard_at: the last sign of life, or the start of the watch
-    :param runner_at: the last sign of life of the runner itself, or the start of the watch
-    :param sent: how often the setup message was sent; :param asked: how often since the last sign of life
-    :param told_at: when the runner was told to stop, if it was
-    :param killed: how often a kill was sent; :param last_at: when any of these was done last
-    """
-
-    heard_at: datetime
-    runner_at: datetime
-    sent: int = 0
-    asked: int = 0
-    killed: int = 0
-    last_at: datetime | None = None
-    told_at: datetime | None = None
+RETRY_AFTER_S = 2.0
+RETRY_AT_MOST_S = 30.0
+_AT_ONCE = -math.inf
+_IN_REACH = Reach()
+Rule = tuple[float, Step]
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long is waited, in seconds.
-
-    :param ask_after_s: silence before Pulsar is asked; doubles with every question up to `ask_at_most_s`
-    :param runner_hears_s: for a runner to hear of a cancel; then Pulsar is told to kill it
-    :param runner_stops_s: for one that has heard of it to remove what runs
-    :param kill_every_s: between two kills of a job whose end is not confirmed
-    :param silence_s: silence of an orphaned runner before it is given up
-    """
-
-    ask_after_s: float = 60.0
-    ask_at_most_s: float = 600.0
-    runner_hears_s: float = 1.0
-    runner_stops_s: float = 15.0
-    kill_every_s: float = 1.0
-    silence_s: float = 120.0
+def next_step(state: State, contact: Contact, now_s: float, patience: Patience, reach: Reach = _IN_REACH) -> Step:
+    """What to do about the task now: the first rule that is due; else the wait for the one that is due next."""
+    limited = list(_limits(state, contact, patience))
+    rules = [*limited, *_rules(state, contact, now_s, patience, reach)]
+    for due_s, step in rules:
+        if due_s <= now_s:
+            return Place(min((due_s for due_s, _ in limited), default=math.inf)) if isinstance(step, Place) else step
+    return WaitUntil(min(due_s for due_s, _ in rules)) if rules else Rest()
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Find a Pulsar for it and schedule an attempt."""
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send the setup message; Pulsar ignores a second one for the same job."""
-
-    attempt: Attempt
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """Ask Pulsar for the job's status."""
-
-    attempt: Attempt
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """Send a kill and ask for the status, which confirms it (Pulsar never says `cancelled` unasked)."""
-
-    attempt: Attempt
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """End the attempt: nobody was heard for too long."""
-
-    attempt: Attempt
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class WaitUntil:
-    """Nothing to do before that moment, unless an event comes."""
-
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """Nothing to do any more."""
-
-
-Step = Place | Send | Ask | Kill | GiveUp | WaitUntil | Rest
-
-
-def next_step(state: State, contact: Contact, now: datetime, patience: Patience) -> Step:
-    """What to do about the task now."""
+def _rules(state: State, contact: Contact, now_s: float, patience: Patience, reach: Reach) -> Iterable[Rule]:
+    """What is to be done when, in the order of weight."""
     match state:
         case Waiting():
-            return _place(state, contact, now)
+            return _waiting(state, contact, now_s, patience, reach)
         case Scheduled():
-            return _send(state.attempt, contact, now, patience)
+            return _scheduled(state, contact, patience, reach)
         case Received():
-            return _ask(state.attempt, contact, now, patience)
+            return _received(state, contact, patience, reach)
         case Claimed():
-            return _watch(state, contact, now, patience)
-        case Canceling():
-            return _stop(state, contact, now, patience)
+            return _claimed(state, contact, patience, reach)
+        case Expiring() | Canceling():
+            return _stopping(state, contact, patience, reach)
         case Ended():
-            return _tidy(state, contact)
+            return _ended(state, contact, reach)
 
 
-def _place(state: Waiting, contact: Contact, now: datetime) -> Step:
-    """A lost job is killed before the next is sent. A clock that was set back does not make a task wait longer."""
-    if state.loose and contact.killed == 0:
-        return Kill(state.loose)
-    pause = state.not_before - now
-    if state.attempts == 0 or not timedelta(0) < pause <= _PAUSE_MAX:
-        return Place()
-    return WaitUntil(state.not_before)
+def _limits(state: State, contact: Contact, patience: Patience) -> Iterator[Rule]:
+    """The user's limits and the settings': what is stricter counts."""
+    if isinstance(state, Expiring | Canceling | Ended):
+        return
+    limit = limits.stricter(state.order.limits, patience.limits)
+    claimed = isinstance(state, Claimed)
+    if limit.queued_s is not None and not state.order.was_claimed:
+        reason = f"waited longer than the {limit.queued_s:g} s that it may (queued_s)"
+        yield contact.created_s + limit.queued_s, Expire(reason, claimed)
+    if limit.running_s is not None and claimed:
+        reason = f"ran longer than the {limit.running_s:g} s that it may (running_s)"
+        yield contact.since_s + limit.running_s, Expire(reason, claimed)
+    if limit.total_s is not None:
+        reason = f"took longer than the {limit.total_s:g} s that it may in all (total_s)"
+        yield contact.created_s + limit.total_s, Expire(reason, claimed)
 
 
-def _send(attempt: Attempt, contact: Contact, now: datetime, patience: Patience) -> Step:
-    """Once; then again with back-off, for the case that somebody purged the queue."""
-    if contact.sent == 0 or contact.last_at is None:
-        return Send(attempt)
-    due = contact.last_at + _backed_off(contact.sent - 1, patience)
-    return Send(attempt) if now >= due else WaitUntil(due)
+def _waiting(state: Waiting, contact: Contact, now_s: float, patience: Patience, reach: Reach) -> Iterator[Rule]:
+    """A lost job is killed before the next is sent.
+
+    Where nothing can be sent, one that nobody claimed is left to the start gate, and another one after a while: that it may
+    still run is in the log.
+    """
+    if state.loose and contact.killed == 0 and not reach.is_removed:
+        waits = state.order.was_claimed and now_s < _after(contact.since_s, patience.withdraw_s)
+        if reach.trouble is None or waits:
+            yield _AT_ONCE, Kill(state.loose)
+    pause_s = min(RETRY_AFTER_S * 2.0 ** (state.attempts - 1), RETRY_AT_MOST_S) if state.attempts else 0.0
+    yield contact.since_s + pause_s, Place()
 
 
-def _ask(attempt: Attempt, contact: Contact, now: datetime, patience: Patience) -> Step:
-    since = contact.heard_at if contact.asked == 0 or contact.last_at is None else contact.last_at
-    due = since + _backed_off(contact.asked, patience)
-    return Ask(attempt) if now >= due else WaitUntil(due)
+def _scheduled(state: Scheduled, contact: Contact, patience: Patience, reach: Reach) -> Iterator[Rule]:
+    """Sent once; then again with back-off, for the case that somebody purged the queue. No start gate opens after a give-up."""
+    attempt = state.attempt
+    if reach.is_removed:
+        yield _AT_ONCE, GiveUp(attempt, _removed(attempt))
+        return
+    if reach.elsewhere and _may_move(state.order, attempt):
+        yield _after(contact.since_s, patience.withdraw_s), GiveUp(attempt, _unreceived(attempt, patience.withdraw_s, reach))
+    reason = _unreceived(attempt, patience.unreceived_s, reach)
+    yield from _delayed(attempt, _after(contact.since_s, patience.unreceived_s), reason)
+    yield _sent_again(contact, patience), Send(attempt)
 
 
-def _watch(state: Claimed, contact: Contact, now: datetime, patience: Patience) -> Step:
-    if not state.orphaned:
-        return _ask(state.attempt, contact, now, patience)
-    due = contact.runner_at + timedelta(seconds=patience.silence_s)
-    if now < due:
-        return WaitUntil(due)
-    reason = (
-        f"Pulsar {state.attempt.pulsar} lost the job {state.attempt.job_id} and its runner has been silent for "
-        f"{patience.silence_s:g} s: it may still run"
-    )
-    return GiveUp(state.attempt, reason)
+def _received(state: Received, contact: Contact, patience: Patience, reach: Reach) -> Iterator[Rule]:
+    """A batch system's queue may take days. Staging may not: there is nothing to stage."""
+    attempt = state.attempt
+    if reach.is_removed:
+        yield _AT_ONCE, GiveUp(attempt, _removed(attempt))
+        return
+    if contact.status == "preprocessing":
+        reason = f"Pulsar {attempt.pulsar} has been staging the job for {_time(patience.staging_s)}, with nothing to stage"
+        yield _after(contact.status_s, patience.staging_s), GiveUp(attempt, reason)
+    if (contact.asked or reach.trouble) and reach.elsewhere and _may_move(state.order, attempt):
+        reason = _unanswered(attempt, patience.withdraw_s, reach)
+        yield _after(contact.heard_s, patience.withdraw_s), GiveUp(attempt, reason)
+    yield from _asked(attempt, contact, patience, reach)
 
 
-def _stop(state: Canceling, contact: Contact, now: datetime, patience: Patience) -> Step:
+def _claimed(state: Claimed, contact: Contact, patience: Patience, reach: Reach) -> Iterator[Rule]:
+    """Only silence from both sides is an end, and it names the risk."""
+    attempt = state.attempt
+    if state.orphaned or reach.is_removed:
+        yield _silent(attempt, contact, patience, reach)
+        if reach.is_removed:
+            yield from _delayed(attempt, _AT_ONCE, _removed(attempt))
+        return
+    yield _abandoned(attempt, contact, patience)
+    silent_s = _after(contact.runner_s, patience.abandon_s)
+    if contact.pulsar_s >= silent_s:
+        reason = f"the runner has not been heard for {_time(patience.abandon_s)}, though its job runs: it is killed"
+        yield from _delayed(attempt, silent_s, reason)
+        yield max(silent_s, _killed_again(contact, patience)), Kill(attempt)
+    reason = f"the runner has not been heard for {_time(patience.silence_s)}"
+    yield from _delayed(attempt, _after(contact.runner_s, patience.silence_s), reason)
+    yield from _asked(attempt, contact, patience, reach)
+
+
+def _stopping(state: Expiring | Canceling, contact: Contact, patience: Patience, reach: Reach) -> Iterator[Rule]:
     """The runner hears of it by the request that it holds open, and ends cleanly. One that does not is killed.
 
     Not sooner: a kill leaves the container to a reaper, and nobody would know when it is gone.
     """
-    if contact.killed == 0 or contact.last_at is None:
-        since, pause_s = (
-            (contact.told_at, patience.runner_stops_s) if contact.told_at else (state.asked_at, patience.runner_hears_s)
-        )
-        due = since + timedelta(seconds=pause_s)
-        is_sane = due - now <= timedelta(seconds=pause_s)  # or the clock was set back
-        return WaitUntil(due) if now < due and is_sane else Kill(state.attempt)
-    pause_s = min(patience.kill_every_s * 2 ** min(contact.killed // 5, 10), patience.ask_after_s)
-    due = contact.last_at + timedelta(seconds=pause_s)
-    return Kill(state.attempt) if now >= due else WaitUntil(due)
+    attempt = state.attempt
+    if state.claimed.orphaned or reach.is_removed:
+        yield _silent(attempt, contact, patience, reach)
+    if reach.is_removed:
+        return
+    yield _abandoned(attempt, contact, patience)
+    reason = f"Pulsar {attempt.pulsar} has not confirmed for {_time(patience.unanswered_s)} that the job is dead{_why(reach)}"
+    yield from _delayed(attempt, _after(contact.since_s, patience.unanswered_s), reason)
+    if contact.killed:
+        yield _killed_again(contact, patience), Kill(attempt)
+    elif contact.told_s is not None:
+        yield contact.told_s + patience.runner_stops_s, Kill(attempt)
+    else:
+        yield contact.since_s + patience.runner_hears_s, Kill(attempt)
 
 
-def _tidy(state: Ended, contact: Contact) -> Step:
+def _ended(state: Ended, contact: Contact, reach: Reach) -> Iterator[Rule]:
     """A job that Pulsar may still hold gets a kill: one that nobody claimed for tidiness, a lost one because it may run."""
-    return Kill(state.loose) if state.loose and contact.killed == 0 else Rest()
+    if state.loose and contact.killed == 0 and not reach.is_removed:
+        yield _AT_ONCE, Kill(state.loose)
 
 
-def _backed_off(times: int, patience: Patience) -> timedelta:
-    return timedelta(seconds=min(patience.ask_after_s * 2 ** min(times, 10), patience.ask_at_most_s))
+def _asked(attempt: Attempt, contact: Contact, patience: Patience, reach: Reach) -> Iterator[Rule]:
+    """Silence leads to a question, and silence after that to a line in the log."""
+    if contact.asked or reach.trouble:
+        reason = _unanswered(attempt, patience.unanswered_s, reach)
+        yield from _delayed(attempt, _after(contact.heard_s, patience.unanswered_s), reason)
+    since_s = contact.heard_s if contact.asked == 0 or contact.last_s is None else contact.last_s
+    yield since_s + _backed_off(contact.asked, patience), Ask(attempt)
+
+
+def _delayed(attempt: Attempt, due_s: float, reason: str) -> Iterator[Rule]:
+    if attempt.is_news(reason):
+        yield due_s, Delay(attempt, reason)
+
+
+def _silent(attempt: Attempt, contact: Contact, patience: Patience, reach: Reach) -> Rule:
+    """Pulsar can say nothing of the job; only its runner can."""
+    what = _removed(attempt) if reach.is_removed else f"Pulsar {attempt.pulsar} lost the job {attempt.job_id}"
+    reason = f"{what} and its runner has been silent for {_time(patience.silence_s)}: it may still run"
+    return _after(contact.runner_s, patience.silence_s), GiveUp(attempt, reason)
+
+
+def _abandoned(attempt: Attempt, contact: Contact, patience: Patience) -> Rule:
+    who = f"neither its runner nor Pulsar {attempt.pulsar}"
+    reason = f"{who} has said anything of the job {attempt.job_id} for {_time(patience.abandon_s)}: it may still run"
+    return _after(contact.heard_s, patience.abandon_s), GiveUp(attempt, reason)
+
+
+def _removed(attempt: Attempt) -> str:
+    return f"Pulsar {attempt.pulsar} is not in the settings any more"
+
+
+def _unreceived(attempt: Attempt, seconds: float | None, reach: Reach) -> str:
+    return f"Pulsar {attempt.pulsar} has not picked up the job for {_time(seconds)}{_why(reach)}"
+
+
+def _unanswered(attempt: Attempt, seconds: float | None, reach: Reach) -> str:
+    return f"Pulsar {attempt.pulsar} has not answered for {_time(seconds)}{_why(reach)}"
+
+
+def _why(reach: Reach) -> str:
+    return f": {reach.trouble}" if reach.trouble else ""
+
+
+def _may_move(order: Order, attempt: Attempt) -> bool:
+    """The last attempt stays where it is: better late than never."""
+    return attempt.number < order.last_attempt(begun=False)
+
+
+def _sent_again(contact: Contact, patience: Patience) -> float:
+    """When the setup message is due."""
+    if contact.sent == 0 or contact.last_s is None:
+        return _AT_ONCE
+    return contact.last_s + _backed_off(contact.sent - 1, patience)
+
+
+def _killed_again(contact: Contact, patience: Patience) -> float:
+    """When the next kill is due: quickly at first, then less and less often, for ever."""
+    if contact.killed == 0 or contact.last_s is None:
+        return _AT_ONCE
+    return contact.last_s + min(patience.kill_every_s * 2.0 ** min(contact.killed // 5, 10), patience.ask_after_s)
+
+
+def _backed_off(times: int, patience: Patience) -> float:
+    return min(patience.ask_after_s * 2.0 ** min(times, 10), patience.ask_at_most_s)
+
+
+def _after(since_s: float, seconds: float | None) -> float:
+    return math.inf if seconds is None else since_s + seconds
+
+
+def _time(seconds: float | None) -> str:
+    return "ever" if seconds is None else f"{seconds:g} s"

@@ -1,11 +1,11 @@
-"""What a task must be like, beyond its shape, to be taken: every limit and every rule of one field (for paths see `places`).
+"""What a task must be like, beyond its shape, to be taken: every limit and every rule of one field.
+
+For paths see `places`, for backend parameters `parameters`.
 
 Refused is what can never work, by TES 1.1 or on Linux. What depends on the storage, the image or the node is found out when
 the task runs, and is then a reason in its system_logs.
 """
 
-from collections import Counter
-from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from tespes import errors
@@ -20,16 +20,10 @@ PATH_NAME_BYTES_MAX = 255  # Linux: NAME_MAX
 TAGS_MAX = 1000
 TAG_KEY_CHARACTERS_MAX = 1024
 GIGABYTES_MAX = 10**9  # in bytes, that still fits the 64 bits that container engines take
-MAX_ATTEMPTS = range(1, 11)
-PREEMPTIBLE_ATTEMPTS = 3
-
-SUPPORTED_BACKEND_PARAMETERS = ("max_attempts",)
 
 _FOUND_CHARACTERS = 80
 _SURELY_A_PATH = PATH_NAME_BYTES_MAX // 4  # so many characters cannot be too many bytes
 _SURELY_AN_ARGUMENT = ARGUMENT_BYTES_MAX // 4
-_NOTES_MAX = 20
-_ZONES = "zones are not used here: the sites of this server are its Pulsars"
 
 
 def check(task: Task) -> None:
@@ -54,57 +48,6 @@ def check(task: Task) -> None:
     if task.tags:
         _tags(task.tags)
     places.check(task)
-
-
-def heeded(resources: Resources) -> tuple[Resources, tuple[str, ...]]:
-    """The resources with the backend parameters that are supported, and a note for whatever has no effect.
-
-    Keys are read whatever their case, and kept in lower case (TES 1.1, tesResources.backend_parameters).
-
-    :raises errors.BadRequest: one is not supported although they are strict, is there twice, or has a value it cannot have
-    """
-    notes = (_ZONES,) if resources.zones else ()
-    if not resources.backend_parameters:
-        return resources, notes
-    field = "resources.backend_parameters"
-    sent = resources.backend_parameters
-    unsupported = [name for name in sent if name.lower() not in SUPPORTED_BACKEND_PARAMETERS]
-    if unsupported and resources.backend_parameters_strict:
-        found = ", ".join(map(quoted, unsupported[:_NOTES_MAX]))
-        known = ", ".join(SUPPORTED_BACKEND_PARAMETERS)
-        allowed = f"only what is supported is expected, since backend_parameters_strict is true: {known}"
-        raise errors.BadRequest(field, found, allowed)
-    for name, times in Counter(map(str.lower, sent)).items():
-        if times > 1:
-            same = ", ".join(quoted(each) for each in sent if each.lower() == name)
-            raise errors.BadRequest(field, same, "keys that differ in more than upper and lower case are expected")
-    kept = {name.lower(): value for name, value in sent.items() if name.lower() in SUPPORTED_BACKEND_PARAMETERS}
-    if "max_attempts" in kept and _attempts(kept["max_attempts"]) is None:
-        allowed = f"a whole number from {MAX_ATTEMPTS[0]} to {MAX_ATTEMPTS[-1]}, as a text, is expected"
-        raise errors.BadRequest(f"{field}.max_attempts", quoted(kept["max_attempts"]), allowed)
-    return resources.model_copy(update={"backend_parameters": kept}), (*notes, *_notes(unsupported))
-
-
-def max_attempts(resources: Resources | None) -> int:
-    """How many attempts a task may use up once its commands began: users' commands are not idempotent."""
-    if resources is None:
-        return 1
-    asked = _attempts((resources.backend_parameters or {}).get("max_attempts", ""))
-    return asked or (PREEMPTIBLE_ATTEMPTS if resources.preemptible else 1)
-
-
-def _attempts(text: str) -> int | None:
-    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_ATTEMPTS[-1]))):
-        return None
-    return int(text) if int(text) in MAX_ATTEMPTS else None
-
-
-def _notes(unsupported: list[str]) -> Iterable[str]:
-    for name in unsupported[:_NOTES_MAX]:
-        shown = name if len(name) <= _FOUND_CHARACTERS else f"{name[:_FOUND_CHARACTERS]}…"
-        yield f"the backend parameter {shown} is not supported and was not used"
-    if len(unsupported) > _NOTES_MAX:
-        yield f"{len(unsupported) - _NOTES_MAX:,} more backend parameters are not supported and were not used"
 
 
 def _input(index: int, each: Input) -> None:

@@ -1,0 +1,98 @@
+"""Whether this process can serve, and what is not as it should be: one line in the log for each change, and a report.
+
+A check says what it finds. What is `away` means that requests cannot be served; what is `degraded`, that something waits
+or is about to fail, and a person should look.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+import structlog
+
+from tespes import errors
+
+_EVERY_S: Final = 5.0
+_AT_MOST_S: Final = 3.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Level(StrEnum):
+    """How bad it is, worst last."""
+
+    READY = "ready"
+    DEGRADED = "degraded"
+    AWAY = "away"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found.
+
+    :param reason: what is the matter, for a person; None if nothing is
+    :param facts: numbers and names, for those who want to see more
+    """
+
+    level: Level = Level.READY
+    reason: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """For a report."""
+        return {"status": self.level.value, **({"reason": self.reason} if self.reason else {}), **self.facts}
+
+
+Check = Callable[[], Awaitable[Finding]]
+Report = Mapping[str, Finding]
+
+
+class Health:
+    """All checks of this process, by name."""
+
+    def __init__(self, checks: Mapping[str, Check]) -> None:
+        self._checks = checks
+        self._last: dict[str, Finding] = {}
+
+    async def run(self) -> None:
+        """Look again and again until cancelled, so that the log says what changes even if nobody asks."""
+        while True:
+            await self.look()
+            await asyncio.sleep(_EVERY_S)
+
+    async def look(self) -> Report:
+        """What all checks find now; none takes long."""
+        found = await asyncio.gather(*map(_checked, self._checks.values()))
+        report = dict(zip(self._checks, found, strict=True))
+        for name, finding in report.items():
+            self._tell(name, finding)
+        return report
+
+    def _tell(self, name: str, found: Finding) -> None:
+        before = self._last.get(name, Finding())
+        self._last[name] = found
+        if found.level is not Level.READY and found.level is not before.level:
+            _log.warning("something is not as it should be", check=name, status=found.level.value, reason=found.reason)
+        elif found.level is Level.READY and before.level is not Level.READY:
+            _log.info("something is as it should be again", check=name)
+
+
+def worst(report: Report) -> Level:
+    """The worst of all findings."""
+    order = list(Level)
+    return max((finding.level for finding in report.values()), key=order.index, default=Level.READY)
+
+
+async def _checked(check: Check) -> Finding:
+    try:
+        async with asyncio.timeout(_AT_MOST_S):
+            return await check()
+    except TimeoutError:
+        return Finding(Level.AWAY, f"no answer within {_AT_MOST_S:g} s")
+    except errors.TespesError as error:
+        return Finding(Level.AWAY, str(error))
+    except Exception as error:  # noqa: BLE001 - the rim: what cannot be looked at is said to be so
+        _log.exception("a check failed")
+        return Finding(Level.DEGRADED, f"this could not be looked at: {error!r}")

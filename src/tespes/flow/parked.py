@@ -1,0 +1,123 @@
+"""Tasks whose events cannot be folded are parked: their view stays as it was, that of all other tasks goes on.
+
+What is parked is kept beside the views, so that a restart knows of it. A task is folded anew from its whole stream at the
+start of a projector, when an operator asks for that, and with each further event of it: it is free as soon as that works.
+"""
+
+import contextlib
+from dataclasses import dataclass
+
+import structlog
+
+from tespes import errors, events
+from tespes.events import Entry, moment
+from tespes.flow.execute import now
+from tespes.projections import Document, ReadModel, fold
+from tespes.store import Documents, Log
+from tespes.store.conditions import OneOf
+
+_PARKED, _FREE = "parked", "free"
+_PAGE = 500
+_REASON_CHARACTERS = 500
+_ARE_PARKED = (OneOf("state", frozenset({_PARKED})),)
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedTask:
+    """A task whose view is behind its events.
+
+    :param at: since when, RFC 3339; :param position: of the commit that could not be folded
+    """
+
+    id: str
+    at: str
+    position: int
+    reason: str
+
+
+class Parked:
+    """The parked tasks of one view."""
+
+    def __init__(self, log: Log, documents: Documents, model: ReadModel) -> None:
+        self._log = log
+        self._documents = documents
+        self._model = model
+        self._kept = ReadModel(
+            name=f"parked_{model.name}",
+            version=1,
+            apply=lambda document, _: document,
+            columns=("position", "state"),
+            pairs=(),
+            indexes=(("state", "position"),),
+        )
+
+    async def prepare(self) -> None:
+        """Make the table ready."""
+        await self._documents.prepare(self._kept)
+
+    async def tasks(self) -> list[ParkedTask]:
+        """All that are parked, newest first."""
+        found: list[ParkedTask] = []
+        before = None
+        while page := await self._documents.page(self._kept, _ARE_PARKED, before=before, limit=_PAGE, whole=True):
+            before = page[-1]["position"]
+            found += [ParkedTask(each["id"], each["at"], each["failed_at"], each["reason"]) for each in page]
+        return found
+
+    async def park(self, entry: Entry, error: Exception) -> None:
+        """Keep on record that this entry cannot be folded."""
+        task_id = entry.commit.stream
+        reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS]
+        _log.error("a task is parked: its events cannot be folded", task_id=task_id, position=entry.position, reason=reason)
+        known = await self._known(task_id) or {"id": task_id, "position": entry.position, "version": 0}
+        why = {"at": moment.text(now()), "failed_at": entry.position, "reason": reason}
+        await self._keep({**known, **why, "state": _PARKED})
+
+    async def fold(self, task_id: str) -> Document | None:
+        """The task's view, from its whole stream; whatever is wrong with the stream is raised."""
+        view = None
+        for entry in await self._log.read_stream(task_id):
+            view = fold(self._model, events.recorded(entry), view)
+        return view
+
+    async def retry(self, task_id: str | None = None) -> list[str]:
+        """Fold that task, or all that are parked, anew; the ids of those that are free now.
+
+        :raises errors.NotFound: that task is not parked
+        """
+        wanted = [each for each in await self.tasks() if task_id in {None, each.id}]
+        if task_id is not None and not wanted:
+            raise errors.NotFound(f"the task {task_id} is not parked")
+        return [each.id for each in wanted if await self._retry(each)]
+
+    async def free(self, task_id: str) -> None:
+        """Its view is as it should be."""
+        known = await self._known(task_id)
+        if known is not None and known["state"] == _PARKED:
+            await self._keep({**known, "state": _FREE})
+            _log.info("a task is not parked any more", task_id=task_id)
+
+    async def _retry(self, parked: ParkedTask) -> bool:
+        """Whether it works now. Marked free first: what is appended from then on is folded by whoever projects."""
+        try:
+            await self.fold(parked.id)
+            await self.free(parked.id)
+            view = await self.fold(parked.id)
+        except errors.Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a stream, it is parked for it
+            _log.warning("a task stays parked", task_id=parked.id, position=parked.position, reason=str(error))
+            return False
+        if view is not None:
+            with contextlib.suppress(errors.LeaseLost):  # the view is saved; its position is the projector's alone
+                await self._documents.save(self._model, [view], 0)
+        return True
+
+    async def _known(self, task_id: str) -> Document | None:
+        return (await self._documents.load(self._kept, [task_id])).get(task_id)
+
+    async def _keep(self, document: Document) -> None:
+        """The next version of it: an older one never replaces a newer."""
+        await self._documents.save(self._kept, [{**document, "version": document["version"] + 1}], 0)

@@ -1,0 +1,55 @@
+"""A RabbitMQ: logging in, finding out beforehand whether that works, and how it is named for people."""
+
+import contextlib
+import ssl
+from urllib.parse import urlsplit
+
+import aio_pika
+from aio_pika.abc import AbstractConnection
+from aiormq.exceptions import AMQPError, AuthenticationError, ProbableAuthenticationError
+
+from tespes import errors
+from tespes.pulsar.site import Tls
+
+_CONNECT_S = 10.0
+
+
+async def connect(url: str, tls: Tls | None = None) -> AbstractConnection:
+    """A connection; whoever asks closes it.
+
+    :param tls: for an amqps URL; None is the system's certificates
+    """
+    if tls is None:
+        return await aio_pika.connect(url, timeout=_CONNECT_S)
+    context = ssl.create_default_context(cafile=tls.ca)
+    if tls.certificate:
+        context.load_cert_chain(tls.certificate, tls.key)
+    return await aio_pika.connect(url, timeout=_CONNECT_S, ssl_context=context)
+
+
+async def check(url: str) -> None:
+    """Log in once, to find out before anything starts.
+
+    :raises errors.SetupError: the broker refuses the login or the vhost
+    :raises errors.BrokerUnavailable: nobody answers
+    """
+    try:
+        connection = await connect(url)
+    except (AuthenticationError, ProbableAuthenticationError) as error:
+        raise errors.SetupError(
+            f"RabbitMQ at {shown(url)} refuses the login: mend user and password in rabbitmq.url"
+        ) from error
+    except ValueError as error:
+        raise errors.SetupError("rabbitmq.url cannot be read: write / and # in user or password as %2F and %23") from error
+    except (AMQPError, OSError, TimeoutError) as error:
+        if "NOT_ALLOWED" in str(error):
+            raise errors.SetupError(f"RabbitMQ at {shown(url)} refuses the vhost: mend rabbitmq.url") from error
+        raise errors.BrokerUnavailable(f"RabbitMQ does not answer at {shown(url)}: {error}") from error
+    with contextlib.suppress(AMQPError, OSError):
+        await connection.close()
+
+
+def shown(url: str) -> str:
+    """A broker's address for people: without user and password."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}{parts.path}"

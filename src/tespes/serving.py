@@ -1,0 +1,79 @@
+"""The HTTP server: its socket, and its end, in which no request is cut."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from tespes import errors
+from tespes.api import query
+from tespes.api.drain import Requests
+
+_IDLE_S: Final = 0.5  # in which a request may still come on a connection that was kept alive
+_LOOK_EVERY_S: Final = 0.02
+_LAST_S: Final = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+def listen(host: str, port: int) -> tuple[socket.socket, str]:
+    """The listening socket and its URL. Clients that come before everything is ready wait in it.
+
+    :raises errors.SetupError: the address is taken or not ours
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        raise errors.SetupError(
+            f"TESPES cannot listen at {host}:{port}: {os.strerror(error.errno or 0)}; choose another port with --port"
+        ) from error
+    named = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared
+    return listening, f"http://{named}:{listening.getsockname()[1]}"
+
+
+@contextlib.asynccontextmanager
+async def served(
+    listening: socket.socket, application: web.Application, release: Callable[[], None], drain_s: float
+) -> AsyncIterator[None]:
+    """Serve the application until the block is left; then answer what came in, for at most `drain_s`.
+
+    :param release: called when it ends, to let go of whoever is kept waiting
+    """
+    requests = Requests()
+    requests.watch(application)
+    line = query.REQUEST_LINE_BYTES_MAX
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_LAST_S, max_line_size=line, auto_decompress=False)
+    await runner.setup()
+    site = web.SockSite(runner, listening)
+    try:
+        await site.start()
+        yield
+    finally:
+        requests.leave()
+        release()
+        await asyncio.sleep(_LOOK_EVERY_S)  # who has connected is let in
+        await site.stop()
+        await _answered(runner, requests, drain_s)
+        await runner.cleanup()
+
+
+async def _answered(runner: web.AppRunner, requests: Requests, drain_s: float) -> None:
+    """Wait until all connections are gone; for those that say nothing, not for long.
+
+    The server itself would ignore bodies that come from now on, so it is ended only after this.
+    """
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    while runner.server is not None and runner.server.connections:
+        took_s = clock() - begun
+        if took_s > drain_s or (took_s > _IDLE_S and requests.are_none):
+            break
+        await asyncio.sleep(_LOOK_EVERY_S)
+    if not requests.are_none:
+        _log.warning("requests are cut off, for they take too long", drain_s=drain_s)
