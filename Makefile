@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 ENGINES := dockerd=docker.io iptables=iptables podman=podman runc=runc docker-registry=docker-registry busybox=busybox-static
 STORAGES := vsftpd=vsftpd nginx=nginx-light
+# Two thirds of a test's time is waiting for others. A file's tests stay together: they share servers.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: help demo test test-full check bench contracts lock clean
 
@@ -26,11 +28,12 @@ demo: .venv/ready .venv-pulsar/ready
 
 test: .venv/ready .venv-pulsar/ready
 	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap $(ENGINES) $(STORAGES)
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not slow"
 
 test-full: .venv/ready .venv-pulsar/ready .venv-snakemake/ready
 	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap $(ENGINES) $(STORAGES) chromium=chromium
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not slow"
+	$(BIN)/python -m pytest -q -m slow
 
 check: .venv/ready
 	$(BIN)/ruff format --check src tests bench

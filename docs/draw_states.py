@@ -47,7 +47,10 @@ COMMANDS: tuple[task.Command, ...] = (
     _result(Outcome.EXECUTOR_FAILED),
     _result(Outcome.SYSTEM_FAILED),
     _result(Outcome.SYSTEM_FAILED, retryable=True),
-    commands.RecordStatus(attempt=1, status=commands.PulsarStatus.LOST, reason="lost", runner_alive=False),
+    commands.RecordStatus(attempt=1, status=commands.PulsarStatus.FAILED, reason="failed"),
+    commands.GiveUpAttempt(attempt=1, reason="silent"),
+    commands.ExpireTask(reason="too long", claimed=False),
+    commands.ExpireTask(reason="too long", claimed=True),
 )
 
 

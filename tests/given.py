@@ -91,10 +91,16 @@ def given(*history: events.Event) -> History:
 
 
 def created(
-    executors: int = 1, *, ignoring: Sequence[int] = (), preemptible: bool = False, max_attempts: int | None = None
+    executors: int = 1,
+    *,
+    ignoring: Sequence[int] = (),
+    preemptible: bool = False,
+    max_attempts: int | None = None,
+    **limits_s: int,
 ) -> events.TaskCreated:
-    """A task of some executors, of which some may fail, and that may be tried again after its commands began."""
-    parameters = {"max_attempts": str(max_attempts)} if max_attempts else None
+    """A task of some executors, of which some may fail, that may be tried again after its commands began, or has limits."""
+    asked_for = {"max_attempts": max_attempts, **limits_s}
+    parameters = {name: str(value) for name, value in asked_for.items() if value} or None
     asked = tes.Resources(preemptible=preemptible or None, backend_parameters=parameters)
     return events.TaskCreated(
         task=tes.Task(
@@ -103,7 +109,7 @@ def created(
                 for number in range(executors)
             ),
             outputs=(tes.Output(url="ftp://files.example.org/out", path="/data/out"),),
-            resources=asked if preemptible or max_attempts else None,
+            resources=asked if preemptible or parameters else None,
         )
     )
 
@@ -132,6 +138,18 @@ def ended(executor: int = 0, exit_code: int = 0, attempt: int = 1) -> events.Exe
         started_at=at(executor + 0.25),
         ended_at=at(executor + 0.75),
     )
+
+
+def orphaned(reason: str = "Pulsar site-a lost the job", attempt: int = 1) -> events.AttemptOrphaned:
+    return events.AttemptOrphaned(attempt=attempt, reason=reason)
+
+
+def delayed(reason: str, attempt: int = 1) -> events.AttemptDelayed:
+    return events.AttemptDelayed(attempt=attempt, reason=reason)
+
+
+def expired(reason: str = "it took too long", attempt: int = 1) -> events.AttemptExpired:
+    return events.AttemptExpired(attempt=attempt, reason=reason)
 
 
 def over(outcome: Outcome, reason: str | None = None, attempt: int = 1) -> events.AttemptEnded:
@@ -195,10 +213,16 @@ def result(
     )
 
 
-def status(
-    said: commands.PulsarStatus, reason: str = "Pulsar said so", *, attempt: int = 1, alive: bool = False
-) -> commands.RecordStatus:
-    return commands.RecordStatus(attempt=attempt, status=said, reason=reason, runner_alive=alive)
+def status(said: commands.PulsarStatus, reason: str = "Pulsar said so", *, attempt: int = 1) -> commands.RecordStatus:
+    return commands.RecordStatus(attempt=attempt, status=said, reason=reason)
+
+
+def delay(reason: str, attempt: int = 1) -> commands.DelayAttempt:
+    return commands.DelayAttempt(attempt=attempt, reason=reason)
+
+
+def expire(reason: str = "it took too long", *, claimed: bool) -> commands.ExpireTask:
+    return commands.ExpireTask(reason=reason, claimed=claimed)
 
 
 def give_up(attempt: int = 1, reason: str = "nobody was heard: it may still run") -> commands.GiveUpAttempt:

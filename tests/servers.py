@@ -244,7 +244,7 @@ class Tespes:
         if self.process.poll() is not None:
             raise AssertionError(f"TESPES ended with {self.process.returncode}: {self.log_file.read_text()[-2000:]}")
         try:
-            self.get("/service-info")
+            self.get("/healthz")
         except OSError:
             return False
         return True

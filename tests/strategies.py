@@ -12,7 +12,7 @@ from tespes import events, task, tes
 from tespes.events import Outcome, moment
 from tespes.task import commands
 from tespes.task.commands import PulsarStatus
-from tespes.task.state import Canceling, Claimed, Ended, Received, Scheduled, Waiting
+from tespes.task.state import Canceling, Claimed, Ended, Expiring, Received, Scheduled, Waiting
 
 settings.register_profile(
     "tespes",
@@ -167,7 +167,9 @@ def wanted(wish: Wish, state: task.State) -> task.Command:
         commands.ReportStart: lambda: given.report_start(executor, attempt, run_id),
         commands.ReportEnd: lambda: given.report_end(executor, wish.exit_code, attempt, run_id),
         commands.ReportResult: lambda: _result(wish, attempt, run_id),
-        commands.RecordStatus: lambda: given.status(wish.status, reason, attempt=attempt, alive=wish.flag),
+        commands.RecordStatus: lambda: given.status(wish.status, reason, attempt=attempt),
+        commands.DelayAttempt: lambda: given.delay(reason, attempt),
+        commands.ExpireTask: lambda: given.expire(reason, claimed=wish.flag),
         commands.GiveUpAttempt: lambda: given.give_up(attempt, reason),
     }
     return orders_by_kind[kind]()
@@ -186,7 +188,7 @@ def _usual(wish: Wish, state: task.State) -> type[task.Command]:
             return commands.ReportResult
         case Claimed():
             return commands.ReportEnd if state.started > state.ended else commands.ReportStart
-        case Canceling() | Ended():
+        case Expiring() | Canceling() | Ended():
             return commands.ReportResult if wish.flag else commands.RecordStatus
 
 
@@ -215,7 +217,7 @@ def _executor(state: task.State) -> int:
     match state:
         case Claimed():
             return state.ended
-        case Canceling():
+        case Expiring() | Canceling():
             return state.claimed.ended
         case _:
             return 0

@@ -21,7 +21,7 @@ from tespes.projections import TASK_VIEW, Document, fold
 from tespes.store import layout
 from tespes.task import commands
 from tespes.task.commands import PulsarStatus
-from tespes.task.state import Canceling, Claimed, Ended
+from tespes.task.state import DELAYS_MAX, Canceling, Claimed, Ended, Expiring
 
 OF_AN_ATTEMPT = (
     events.AttemptScheduled
@@ -30,8 +30,11 @@ OF_AN_ATTEMPT = (
     | events.ExecutorStarted
     | events.ExecutorEnded
     | events.AttemptOrphaned
+    | events.AttemptDelayed
+    | events.AttemptExpired
     | events.AttemptEnded
 )
+AT_ANY_TIME = events.AttemptOrphaned | events.AttemptDelayed | events.AttemptExpired
 ENDS = events.TaskCompleted | events.TaskExecutorFailed | events.TaskSystemFailed | events.TaskCanceled | events.TaskPreempted
 
 
@@ -160,16 +163,21 @@ def test_the_view_is_what_it_was_whenever_it_is_read(life: Life) -> None:
 
 @given(lives)
 def test_events_of_an_attempt_are_bounded(life: Life) -> None:
-    """4 + 2 x executors, and one more if the attempt was orphaned."""
+    """4 + 2 x executors; one more if the attempt was orphaned, one if it expired, and at most three delays."""
     executors = len(life.order.task.executors)
     by_attempt: dict[int, list[events.Event]] = {}
     for event in life.happened:
         if isinstance(event, OF_AN_ATTEMPT):
             by_attempt.setdefault(event.attempt, []).append(event)
     for of_it in by_attempt.values():
-        orphaned = sum(isinstance(event, events.AttemptOrphaned) for event in of_it)
+        orphaned, delayed, expired = (
+            sum(isinstance(event, kind) for event in of_it)
+            for kind in (events.AttemptOrphaned, events.AttemptDelayed, events.AttemptExpired)
+        )
         assert orphaned <= 1
-        assert len(of_it) <= 4 + 2 * executors + orphaned
+        assert expired <= 1
+        assert delayed <= DELAYS_MAX
+        assert len(of_it) <= 4 + 2 * executors + orphaned + delayed + expired
     assert list(by_attempt) == list(range(1, len(by_attempt) + 1))
 
 
@@ -201,13 +209,13 @@ def test_an_attempts_end_is_followed_by_another_or_by_the_tasks_end(life: Life) 
 
 
 def _goes_on(later: list[events.Event], attempt: int, state: task.State | None) -> bool:
-    """Another attempt, unless a cancel came in between; or nothing yet."""
+    """Another attempt, unless a cancel or the end of the task's time came in between; or nothing yet."""
     following = [each for each in later if not isinstance(each, events.TaskDeferred)]
     if not following:
         return not isinstance(state, Ended)
     first = following[0]
     another = isinstance(first, events.AttemptScheduled) and first.attempt == attempt + 1
-    return another or isinstance(first, events.TaskCancelRequested)
+    return another or isinstance(first, events.TaskCancelRequested | events.TaskSystemFailed)
 
 
 @given(lives)
@@ -244,8 +252,12 @@ def test_claims_do_not_overlap(life: Life) -> None:
 
 
 NEXT: dict[type[events.Event], Any] = {
-    events.TaskCreated: events.AttemptScheduled | events.TaskDeferred | events.TaskCancelRequested,
-    events.AttemptReceived: events.AttemptClaimed | events.AttemptEnded | events.TaskCancelRequested,
+    events.TaskCreated: events.AttemptScheduled | events.TaskDeferred | events.TaskCancelRequested | events.TaskSystemFailed,
+    events.AttemptReceived: events.AttemptClaimed
+    | events.AttemptDelayed
+    | events.AttemptEnded
+    | events.TaskCancelRequested
+    | events.TaskSystemFailed,
 }
 NEXT_OF_ITS_ATTEMPT: dict[type[events.Event], Any] = {
     events.ExecutorStarted: events.ExecutorEnded | events.AttemptEnded,
@@ -255,7 +267,6 @@ NEXT_OF_ITS_ATTEMPT: dict[type[events.Event], Any] = {
 JUST_BEFORE: dict[type[events.Event], Any] = {
     events.TaskCompleted: events.AttemptEnded,
     events.TaskExecutorFailed: events.AttemptEnded,
-    events.TaskSystemFailed: events.AttemptEnded,
     events.TaskPreempted: events.AttemptEnded,
     events.TaskCanceled: events.AttemptEnded | events.TaskCancelRequested,
 }
@@ -271,6 +282,10 @@ def test_what_follows_is_what_events_promise(life: Life) -> None:
         assert isinstance(event, events.TaskCreated) == (index == 0)
         _first(after, NEXT.get(kind, object))
         _first(before[::-1], JUST_BEFORE.get(kind, object))
+        if isinstance(event, events.TaskSystemFailed):
+            attempt = [each for each in before if isinstance(each, OF_AN_ATTEMPT)]
+            claimed = any(isinstance(each, events.AttemptClaimed) and each.attempt == attempt[-1].attempt for each in attempt)
+            assert isinstance(before[-1], events.AttemptEnded) or not claimed or isinstance(attempt[-1], events.AttemptEnded)
         if isinstance(event, OF_AN_ATTEMPT):
             _first(_of(event.attempt, after), NEXT_OF_ITS_ATTEMPT.get(kind, object))
 
@@ -280,7 +295,7 @@ def test_what_is_begun_is_ended(life: Life) -> None:
     """A claimed attempt has an end or is the present one; a cancel was done or is being done."""
     ended = {event.attempt for event in life.happened if isinstance(event, events.AttemptEnded)}
     claimed = {event.attempt for event in life.happened if isinstance(event, events.AttemptClaimed)}
-    assert claimed <= ended or isinstance(life.state, Claimed | Canceling)
+    assert claimed <= ended or isinstance(life.state, Claimed | Expiring | Canceling)
     asked = sum(isinstance(event, events.TaskCancelRequested) for event in life.happened)
     done = sum(isinstance(event, events.TaskCanceled) for event in life.happened)
     assert asked - done == isinstance(life.state, Canceling)
@@ -300,7 +315,9 @@ def test_what_events_say_of_themselves_is_so(life: Life) -> None:
             case events.ExecutorStarted() | events.ExecutorEnded():
                 same = [each for each in _of(event.attempt, before) if type(each) is type(event)]
                 assert event.executor == len(same)
-            case events.AttemptOrphaned():
+            case events.AttemptDelayed():
+                assert event not in before
+            case events.AttemptOrphaned() | events.AttemptExpired():
                 assert any(isinstance(each, events.AttemptClaimed) for each in _of(event.attempt, before))
             case events.TaskExecutorFailed():
                 assert event.exit_code != 0
@@ -314,8 +331,8 @@ def _first(happened: Sequence[events.Event], kinds: Any) -> None:
 
 
 def _of(attempt: int, happened: Sequence[events.Event]) -> list[events.Event]:
-    """The events of one attempt, but that it was orphaned, which may come at any time."""
-    kinds = tuple(kind for kind in get_args(OF_AN_ATTEMPT) if kind is not events.AttemptOrphaned)
+    """The events of one attempt, but what may come at any time."""
+    kinds = tuple(kind for kind in get_args(OF_AN_ATTEMPT) if kind not in get_args(AT_ANY_TIME))
     return [each for each in happened if isinstance(each, kinds) and each.attempt == attempt]
 
 

@@ -10,8 +10,7 @@ from tespes import errors, events, task, tes
 from tespes.events import Outcome
 from tespes.task import commands
 from tespes.task.commands import PulsarStatus
-from tespes.task.decide import ATTEMPTS_MAX
-from tespes.task.state import Waiting
+from tespes.task.state import ATTEMPTS_MAX, DELAYS_MAX
 
 CREATED, SCHEDULED, RECEIVED, CLAIMED = g.created(), g.scheduled(), g.received(), g.claimed()
 SENT = (CREATED, SCHEDULED)
@@ -24,7 +23,8 @@ CANCELING = (*RUNNING, ASKED)
 FINISHED = (*RUNNING, g.ended(), g.over(Outcome.SUCCEEDED), COMPLETED)
 LOST = "Pulsar site-a lost the job"
 SIGNAL = "signal 9, while executor 0 ran"
-LOST_WHILE_IT_RAN = f"{LOST}, while executor 0 ran: it may still run"
+TOO_LONG = "it took too long"
+EXPIRING = (*RUNNING, g.expired(TOO_LONG))
 
 
 def failed(reason: str) -> events.TaskSystemFailed:
@@ -46,6 +46,9 @@ class TestStates:
             (RUNNING, tes.State.RUNNING),
             ((*RUNNING, g.ended()), tes.State.RUNNING),
             ((*RUNNING, events.AttemptOrphaned(attempt=1, reason=LOST)), tes.State.RUNNING),
+            ((*BEGUN, g.expired()), tes.State.INITIALIZING),
+            (EXPIRING, tes.State.RUNNING),
+            ((*EXPIRING, ASKED), tes.State.CANCELING),
             (FINISHED, tes.State.COMPLETE),
             (
                 (*RUNNING, g.over(Outcome.EXECUTOR_FAILED), events.TaskExecutorFailed(executor=0, exit_code=1)),
@@ -321,18 +324,27 @@ class TestCanceling:
             (PulsarStatus.CANCELLED, Outcome.KILLED),
             (PulsarStatus.COMPLETE, Outcome.KILLED),
             (PulsarStatus.FAILED, Outcome.KILLED),
-            (PulsarStatus.LOST, Outcome.LOST),
         ],
     )
-    def test_a_job_that_is_over_confirms_the_cancel(self, said: PulsarStatus, outcome: Outcome) -> None:
-        """Confirmed dead: CANCELED."""
-        risk = ": it may still run" if outcome is Outcome.LOST else ""
-        reason = f"Pulsar said so, while it was being canceled{risk}"
-        given(*CANCELING).when(g.status(said)).then(g.over(outcome, reason), CANCELED)
+    @pytest.mark.parametrize("lost", [(), (g.orphaned(LOST),)], ids=["", "lost before"])
+    def test_a_job_that_is_over_confirms_the_cancel(
+        self, lost: tuple[events.Event, ...], said: PulsarStatus, outcome: Outcome
+    ) -> None:
+        """Confirmed dead: CANCELED. Condor says `complete` after a kill; a Pulsar that lost the job can still kill it."""
+        reason = "Pulsar said so, while it was being canceled"
+        given(*CANCELING, *lost).when(g.status(said)).then(g.over(outcome, reason), CANCELED)
 
-    def test_a_lost_job_whose_runner_lives_is_not_dead(self) -> None:
-        """After CANCELED nothing of the task runs: `lost` does not confirm that while the runner is heard."""
-        given(*CANCELING).when(g.status(PulsarStatus.LOST, alive=True)).then_nothing()
+    def test_a_lost_job_is_not_a_dead_one(self) -> None:
+        """After CANCELED nothing of the task runs, and `lost` does not say that: it is on record, once."""
+        given(*CANCELING).when(g.status(PulsarStatus.LOST, LOST)).then(g.orphaned(LOST))
+        given(*CANCELING, g.orphaned(LOST)).when(g.status(PulsarStatus.LOST, LOST)).then_nothing()
+
+    def test_a_cancel_while_an_attempt_expires_is_a_cancel(self) -> None:
+        """The user's last word counts."""
+        given(*EXPIRING).when(g.CANCEL).then(ASKED)
+        given(*EXPIRING, ASKED).when(g.result(Outcome.KILLED)).then(
+            g.over(Outcome.KILLED, "stopped, since the task was canceled"), CANCELED
+        )
 
     def test_a_canceled_attempt_may_be_given_up(self) -> None:
         """Only silence from both: the event names the risk, then CANCELED."""
@@ -391,11 +403,10 @@ class TestDying:
         reason = "killed, while executor 0 ran"
         given(*RUNNING).when(g.status(PulsarStatus.CANCELLED, "killed")).then(g.over(Outcome.KILLED, reason), failed(reason))
 
-    def test_a_lost_job_whose_runner_lives_is_orphaned_once(self) -> None:
-        """`lost` while heartbeats are young: AttemptOrphaned, once; the attempt lives on."""
-        orphaned = events.AttemptOrphaned(attempt=1, reason=LOST)
-        given(*RUNNING).when(g.status(PulsarStatus.LOST, LOST, alive=True)).then(orphaned)
-        given(*RUNNING, orphaned).when(g.status(PulsarStatus.LOST, "lost again", alive=True)).then_nothing()
+    def test_a_lost_job_that_was_claimed_is_orphaned_once(self) -> None:
+        """`lost` says nothing of a runner that has begun: AttemptOrphaned, once; the attempt lives on."""
+        given(*RUNNING).when(g.status(PulsarStatus.LOST, LOST)).then(g.orphaned(LOST))
+        given(*RUNNING, g.orphaned(LOST)).when(g.status(PulsarStatus.LOST, "lost again")).then_nothing()
 
     def test_an_orphans_own_result_counts(self) -> None:
         """The attempt lives on and its HTTP result counts."""
@@ -403,10 +414,11 @@ class TestDying:
         given(*orphaned).when(g.report_end()).then(g.ended())
         given(*orphaned).when(g.result(Outcome.SUCCEEDED, g.ended())).then(g.ended(), g.over(Outcome.SUCCEEDED), COMPLETED)
 
-    def test_a_lost_job_whose_runner_is_silent_is_over(self) -> None:
-        """`lost` and silence: nobody can say what became of it."""
-        reason = f"{LOST}, while executor 0 ran: it may still run"
-        given(*RUNNING).when(g.status(PulsarStatus.LOST, LOST)).then(g.over(Outcome.LOST, reason), failed(reason))
+    @pytest.mark.parametrize("said", [PulsarStatus.CANCELLED, PulsarStatus.COMPLETE, PulsarStatus.FAILED])
+    def test_an_orphan_that_pulsar_finds_dead_is_over(self, said: PulsarStatus) -> None:
+        """A second message that confirms the end is the end."""
+        answer = given(*RUNNING, g.orphaned(LOST)).when(g.status(said, "over"))
+        assert [type(event) for event in answer.decision] == [events.AttemptEnded, events.TaskSystemFailed]
 
     def test_an_orphan_that_falls_silent_is_given_up(self) -> None:
         """The event names the risk."""
@@ -416,6 +428,90 @@ class TestDying:
         )
 
 
+class TestDelays:
+    """Why an attempt does not go on: a line in its log."""
+
+    @pytest.mark.parametrize("history", [SENT, AT_PULSAR, BEGUN, RUNNING, CANCELING, EXPIRING])
+    def test_each_reason_is_told_once(self, history: tuple[events.Event, ...]) -> None:
+        """Whatever the attempt does meanwhile."""
+        given(*history).when(g.delay("slow")).then(g.delayed("slow"))
+        given(*history, g.delayed("slow")).when(g.delay("slower")).then(g.delayed("slower"))
+        given(*SENT, g.delayed("slow"), *history[2:]).when(g.delay("slow")).then_nothing()
+
+    def test_a_few_reasons_are_enough(self) -> None:
+        """The events of an attempt are bounded; the next attempt has its own."""
+        reasons = [g.delayed(f"reason {number}") for number in range(DELAYS_MAX)]
+        given(*SENT, *reasons).when(g.delay("one more")).then_nothing()
+        given(*SENT, *reasons, g.over(Outcome.LOST, LOST), g.scheduled(2)).when(g.delay("slow", 2)).then(g.delayed("slow", 2))
+
+    @pytest.mark.parametrize("history", [(CREATED,), FINISHED, (CREATED, *g.tried(1))])
+    def test_what_is_not_under_way_is_not_delayed(self, history: tuple[events.Event, ...]) -> None:
+        """A waiting task has its own reasons, one that is over needs none."""
+        given(*history).when(g.delay("slow")).then_nothing()
+
+
+class TestLimits:
+    """A task that takes longer than it may."""
+
+    @pytest.mark.parametrize("history", [(CREATED,), SENT, AT_PULSAR, (CREATED, *g.tried(1))])
+    def test_what_nobody_claimed_is_over_at_once(self, history: tuple[events.Event, ...]) -> None:
+        """The start gate is shut by the task's end."""
+        given(*history).when(g.expire(TOO_LONG, claimed=False)).then(failed(TOO_LONG))
+        g.refused_claim(*history, failed(TOO_LONG))
+
+    @pytest.mark.parametrize("history", [BEGUN, RUNNING])
+    def test_what_may_have_effects_is_stopped_first(self, history: tuple[events.Event, ...]) -> None:
+        """AttemptExpired, once; from then on the runner is told to stop."""
+        given(*history).when(g.expire(TOO_LONG, claimed=True)).then(g.expired(TOO_LONG))
+        given(*history, g.expired(TOO_LONG)).when(g.report_start()).then_refused(errors.AttemptGone)
+
+    def test_a_limit_that_the_task_has_left_behind_is_none(self) -> None:
+        """Waited too long, but began just now; ran too long, but waits again."""
+        given(*RUNNING).when(g.expire(TOO_LONG, claimed=False)).then_nothing()
+        given(CREATED, *g.tried(1)).when(g.expire(TOO_LONG, claimed=True)).then_nothing()
+
+    @pytest.mark.parametrize("history", [EXPIRING, CANCELING, FINISHED])
+    @pytest.mark.parametrize("claimed", [False, True])
+    def test_what_is_being_stopped_does_not_expire(self, history: tuple[events.Event, ...], *, claimed: bool) -> None:
+        """Nor what is over."""
+        given(*history).when(g.expire("again", claimed=claimed)).then_nothing()
+
+    @pytest.mark.parametrize("outcome", [Outcome.KILLED, Outcome.SYSTEM_FAILED])
+    def test_a_runner_that_was_stopped_ends_the_task(self, outcome: Outcome) -> None:
+        """With the limit as the reason, however many attempts are left."""
+        reason = TOO_LONG if outcome is Outcome.KILLED else "upload failed"
+        history = (g.created(max_attempts=10), *EXPIRING[1:])
+        given(*history).when(g.result(outcome, reason="upload failed", retryable=True)).then(
+            g.over(outcome, reason), failed(TOO_LONG)
+        )
+
+    def test_a_success_that_arrives_meanwhile_is_one(self) -> None:
+        """It was ready before it heard."""
+        given(*EXPIRING).when(g.result(Outcome.SUCCEEDED, g.ended())).then(g.ended(), g.over(Outcome.SUCCEEDED), COMPLETED)
+
+    def test_an_executor_that_failed_meanwhile_has_failed(self) -> None:
+        """That is the user's to know."""
+        given(*EXPIRING).when(g.result(Outcome.EXECUTOR_FAILED, g.ended(0, 3), reason="exit code 3")).then(
+            g.ended(0, 3), g.over(Outcome.EXECUTOR_FAILED, "exit code 3"), events.TaskExecutorFailed(executor=0, exit_code=3)
+        )
+
+    @pytest.mark.parametrize("said", [PulsarStatus.CANCELLED, PulsarStatus.COMPLETE, PulsarStatus.FAILED])
+    def test_a_job_that_is_dead_ends_the_task(self, said: PulsarStatus) -> None:
+        """The kill is confirmed."""
+        reason = "Pulsar said so, while it was being stopped"
+        given(*EXPIRING).when(g.status(said)).then(g.over(Outcome.KILLED, reason), failed(TOO_LONG))
+
+    def test_silence_ends_the_task_and_names_the_risk(self) -> None:
+        """Given up, and the limit is still why."""
+        given(*EXPIRING).when(g.status(PulsarStatus.LOST, LOST)).then(g.orphaned(LOST))
+        reason = "silent: it may still run"
+        given(*EXPIRING).when(g.give_up(1, reason)).then(g.over(Outcome.LOST, reason), failed(TOO_LONG))
+
+    def test_another_runs_result_counts_for_nothing(self) -> None:
+        """As ever."""
+        given(*EXPIRING).when(g.result(run_id=g.OTHER_RUN)).then_nothing()
+
+
 class TestTryingAgain:
     """Retries: before the first executor up to three attempts; after it one, unless the task asks for more."""
 
@@ -423,10 +519,12 @@ class TestTryingAgain:
     @pytest.mark.parametrize("begun", [(), (RECEIVED,), (RECEIVED, CLAIMED)], ids=["sent", "received", "claimed"])
     @pytest.mark.parametrize("said", list(PulsarStatus))
     def test_what_did_not_begin_is_tried_again(self, said: PulsarStatus, begun: tuple[events.Event, ...], before: int) -> None:
-        """Never claimed, or dead before its first executor: another attempt may follow."""
+        """Never claimed, or dead before its first executor: another attempt may follow. A loss takes silence, too."""
         number = before + 1
         history = (CREATED, *g.tried(before), g.scheduled(number), *_of_attempt(number, begun))
-        answer = given(*history).when(g.status(said, "it died", attempt=number))
+        is_loss = said is PulsarStatus.LOST and CLAIMED in begun
+        command = g.give_up(number, "it died") if is_loss else g.status(said, "it died", attempt=number)
+        answer = given(*history).when(command)
         assert [type(event) for event in answer.decision] == [events.AttemptEnded]
         given(*history, *answer.decision).then_shows(tes.State.QUEUED)
         given(*history, *answer.decision).when(g.PLACE).then(g.scheduled(number + 1))
@@ -468,22 +566,15 @@ class TestTryingAgain:
             g.started(), g.ended(), g.over(Outcome.SYSTEM_FAILED, "disk full"), failed("disk full")
         )
 
-    @pytest.mark.parametrize(
-        ("command", "reason"),
-        [(g.status(PulsarStatus.LOST, LOST), f"{LOST}, while executor 0 ran: it may still run"), (g.give_up(1, LOST), LOST)],
-    )
-    def test_a_preemptible_task_that_is_lost_is_tried_again(self, command: task.Command, reason: str) -> None:
+    def test_a_preemptible_task_that_is_lost_is_tried_again(self) -> None:
         """Its user said that it may be."""
-        given(g.created(preemptible=True), *RUNNING[1:]).when(command).then(g.over(Outcome.LOST, reason))
+        given(g.created(preemptible=True), *RUNNING[1:]).when(g.give_up(1, LOST)).then(g.over(Outcome.LOST, LOST))
 
     def test_a_preemptible_task_whose_attempts_are_used_up_is_preempted(self) -> None:
         """PREEMPTED."""
         last = ATTEMPTS_MAX
         history = (g.created(preemptible=True), *g.tried(2), g.scheduled(last), g.claimed(last), g.started(0, last))
-        reason = f"{LOST}, while executor 0 ran: it may still run"
-        given(*history).when(g.status(PulsarStatus.LOST, LOST, attempt=last)).then(
-            g.over(Outcome.LOST, reason, last), events.TaskPreempted(reason=reason)
-        )
+        given(*history).when(g.give_up(last, LOST)).then(g.over(Outcome.LOST, LOST, last), events.TaskPreempted(reason=LOST))
 
     @pytest.mark.parametrize("number", [1, 2, 3])
     def test_a_preemptible_task_that_fails_is_not_preempted(self, number: int) -> None:
@@ -502,13 +593,12 @@ class TestMaxAttempts:
     @pytest.mark.parametrize(
         ("command", "outcome", "reason"),
         [
-            (g.status(PulsarStatus.LOST, LOST), Outcome.LOST, LOST_WHILE_IT_RAN),
             (g.status(PulsarStatus.FAILED, "signal 9"), Outcome.SYSTEM_FAILED, SIGNAL),
             (g.status(PulsarStatus.CANCELLED, "killed"), Outcome.KILLED, "killed, while executor 0 ran"),
             (g.give_up(1, "silent"), Outcome.LOST, "silent"),
             (g.result(Outcome.SYSTEM_FAILED, reason="disk full", retryable=True), Outcome.SYSTEM_FAILED, "disk full"),
         ],
-        ids=["lost", "died", "killed", "silent", "said so"],
+        ids=["died", "killed", "silent", "said so"],
     )
     def test_an_attempt_that_is_lost_or_fails_for_the_systems_reason_is_followed_by_another(
         self, command: task.Command, outcome: Outcome, reason: str
@@ -520,7 +610,7 @@ class TestMaxAttempts:
         given(*history, g.over(outcome, reason)).when(g.PLACE).then(g.scheduled(2))
 
     @pytest.mark.parametrize("allowed", LAST)
-    @pytest.mark.parametrize("said", [PulsarStatus.LOST, PulsarStatus.FAILED])
+    @pytest.mark.parametrize("said", [PulsarStatus.CANCELLED, PulsarStatus.FAILED])
     def test_the_last_one_that_is_allowed_is_the_last(self, said: PulsarStatus, allowed: int) -> None:
         """SYSTEM_ERROR with the reason; the task is not preemptible, so it is not PREEMPTED."""
         answer = given(*_begun(g.created(max_attempts=allowed), allowed)).when(g.status(said, "it died", attempt=allowed))
@@ -532,8 +622,8 @@ class TestMaxAttempts:
     def test_a_preemptible_task_may_ask_for_more_or_less(self, allowed: int) -> None:
         """`max_attempts` counts, not the three that preemptible tasks have else; used up by losses, they are PREEMPTED."""
         history = _begun(g.created(preemptible=True, max_attempts=allowed), allowed)
-        given(*history).when(g.status(PulsarStatus.LOST, LOST, attempt=allowed)).then(
-            g.over(Outcome.LOST, LOST_WHILE_IT_RAN, allowed), events.TaskPreempted(reason=LOST_WHILE_IT_RAN)
+        given(*history).when(g.give_up(allowed, LOST)).then(
+            g.over(Outcome.LOST, LOST, allowed), events.TaskPreempted(reason=LOST)
         )
 
     @pytest.mark.parametrize("allowed", LAST)
@@ -573,15 +663,6 @@ class TestMaxAttempts:
         created = events.TaskCreated(task=CREATED.task.model_copy(update={"resources": asked}))
         given(*_begun(created, 1)).when(g.give_up(1, LOST)).then(g.over(Outcome.LOST, LOST), failed(LOST))
 
-    def test_the_pause_between_attempts_grows_to_half_a_minute(self) -> None:
-        """2 s, 4 s, 8 s ...: a task of ten attempts does not wait for hours between them."""
-        pauses_s = []
-        for number in range(1, 11):
-            waiting = g.state_after(g.created(max_attempts=10), *g.tried(number))
-            assert isinstance(waiting, Waiting)
-            pauses_s.append((waiting.not_before - g.at(2 * number)).total_seconds())
-        assert pauses_s == [2, 4, 8, 16, 30, 30, 30, 30, 30, 30]
-
 
 def _begun(created: events.TaskCreated, number: int) -> tuple[events.Event, ...]:
     """An executor runs in attempt `number`; those before it came to nothing."""
@@ -600,7 +681,7 @@ class TestLateMessages:
             g.result(attempt=1),
             g.give_up(1),
             *(g.status(said, attempt=1) for said in PulsarStatus),
-            g.status(PulsarStatus.LOST, attempt=1, alive=True),
+            g.delay("slow", 1),
         ],
     )
     @pytest.mark.parametrize("over", [False, True], ids=["while the next lives", "after the end"])

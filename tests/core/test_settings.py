@@ -208,3 +208,131 @@ def test_wrong_settings_of_storages_are_named(text: str, key: str, said: str, tm
     assert key in str(refused.value)
     assert said in str(refused.value)
     assert "hunter2" not in str(refused.value)
+
+
+PULSARS = """
+[default.pulsars.workstation]
+runtime = {kind = "docker"}
+[default.pulsars.site-a]
+broker_url = "amqps://tespes:hunter2@broker.example.org/site-a"
+tls = {ca = "CA"}
+cpus = 64
+ram_gb = 256
+largest = {cpus = 16}
+labels = "gpu, ssd"
+weight = 2
+runtime = {kind = "podman"}
+callback_url = "https://tes.example.org/"
+submit_params = {request_cpus = "{cpus}", request_memory = "{ram_mb}MB"}
+[default.pulsars.slurm]
+manager = "size_{size}"
+capacity = "site"
+runtime = {kind = "apptainer"}
+[default.pulsars.slurm.sizes.small]
+cpus = 1
+ram_gb = 4
+[default.pulsars.slurm.sizes.large]
+cpus = 16
+ram_gb = 64
+slots = 10
+"""
+LOCAL = "amqp://guest:guest@127.0.0.1:5672/"
+OWN = "http://127.0.0.1:8080"
+
+
+def test_pulsars_are_what_the_settings_say(tmp_path: Path) -> None:
+    """A Pulsar with size classes is one for each of them."""
+    path, ca = tmp_path / "settings.toml", tmp_path / "ca.pem"
+    ca.touch()
+    path.write_text(PULSARS.replace('"CA"', f'"{ca}"'))
+    sites = settings.sites(settings.load(path, {}), LOCAL, OWN)
+    assert list(sites) == ["workstation", "site-a", "slurm.small", "slurm.large"]
+    plain, site, small, large = sites.values()
+    assert (plain.slots, plain.callback_url, plain.broker_url, plain.offer.weight) == (8, OWN, LOCAL, 1)
+    assert (site.slots, site.offer.cpus, site.offer.ram_mb, site.offer.most_cpus) == (None, 64, 256_000, 16)
+    assert (site.labels, site.weight, site.callback_url) == ({"gpu", "ssd"}, 2, "https://tes.example.org")
+    assert site.submit_params == {"request_cpus": "{cpus}", "request_memory": "{ram_mb}MB"}
+    assert site.tls is not None
+    assert (site.tls.ca, site.tls.certificate) == (str(ca), None)
+    assert (small.manager, small.slots, small.offer.most_ram_mb, small.group) == ("size_small", None, 4000, "slurm")
+    assert (large.manager, large.slots, large.offer.most_cpus, large.group) == ("size_large", 10, 16, "slurm")
+
+
+RUNTIME = 'runtime = {kind = "docker"}\n'
+SIZED = f'[default.pulsars.a]\nmanager = "m_{{size}}"\nsizes = {{b = {{cpus = 1, ram_gb = 1}}}}\n{RUNTIME}'
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "said"),
+    [
+        (f"slots = 0\n{RUNTIME}", "pulsars.a.slots", "tespes pulsars drain"),
+        (f"slots = -1\n{RUNTIME}", "pulsars.a.slots", "greater than or equal to 1"),
+        (f'key_prefix = ""\n{RUNTIME}', "pulsars.a.key_prefix", "at least 1 character"),
+        (f'broker_url = "http://u:hunter2@h"\n{RUNTIME}', "pulsars.a.broker_url", "an AMQP URL is expected"),
+        (f'broker_url = "amqp://u:hunter2@h"\ntls = {{}}\n{RUNTIME}', "pulsars.a", "amqps://"),
+        (f'tls = {{certificate = "settings.toml"}}\n{RUNTIME}', "pulsars.a.tls", "certificate and key, or none"),
+        (f'capacity = "site"\ncpus = 4\n{RUNTIME}', "pulsars.a", "the batch system counts cpus and ram_gb"),
+        (f'capacity = "all"\n{RUNTIME}', "pulsars.a.capacity", "'site'"),
+        (f'labels = "gpu or ssd"\n{RUNTIME}', "pulsars.a.labels.0", "a name of letters"),
+        (f"weight = 0\n{RUNTIME}", "pulsars.a.weight", "greater than 0"),
+        (f'manager = "m_{{size}}"\n{RUNTIME}', "pulsars.a", "sizes.NAME are expected"),
+        (f"sizes = {{s = {{cpus = 1, ram_gb = 1}}}}\n{RUNTIME}", "pulsars.a", "a manager of its own"),
+        (
+            f'manager = "m_{{size}}"\nslots = 3\nsizes = {{s = {{cpus = 1, ram_gb = 1}}}}\n{RUNTIME}',
+            "pulsars.a",
+            "stand in the tables sizes.NAME",
+        ),
+        (
+            f'submit_params = {{native_specification = "--mem={{memory}}"}}\n{RUNTIME}',
+            "pulsars.a.submit_params.native_specification",
+            "there is no field {memory}",
+        ),
+    ],
+)
+def test_wrong_settings_of_pulsars_are_named(text: str, key: str, said: str, tmp_path: Path) -> None:
+    """At the start: the key, and what to do; no secret."""
+    path = tmp_path / "settings.toml"
+    path.write_text(f"[default.pulsars.a]\n{text}")
+    with pytest.raises(errors.SetupError) as refused:
+        settings.load(path, {})
+    assert f"the setting {key}" in str(refused.value)
+    assert said in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"[default.pulsars.a]\n{RUNTIME}[default.pulsars.b]\n{RUNTIME}", "pulsars.a and pulsars.b have the same queues"),
+        (
+            f'[default.pulsars.a]\nbroker_url = "amqp://x:hunter2@localhost/%2F"\n{RUNTIME}[default.pulsars.b]\n{RUNTIME}',
+            "the same queues",
+        ),
+        (
+            f'[default.pulsars.a]\nkey_prefix = "pulsar_m_"\n{RUNTIME}[default.pulsars.b]\nmanager = "m"\n{RUNTIME}',
+            "the same queues",
+        ),
+        (f"[default.pulsars.a]\ntls = {{}}\n{RUNTIME}", "pulsars.a.tls is for a broker whose URL begins with amqps://"),
+        (
+            f'{SIZED}[default.pulsars."a.b"]\n{RUNTIME}',
+            "two Pulsars are called a.b",
+        ),
+        (f'[default.pulsars.a]\nbroker_url = "amqp://elsewhere/"\n{RUNTIME}', "pulsars.a.callback_url is missing"),
+    ],
+)
+def test_pulsars_that_do_not_go_together_are_refused(text: str, said: str, tmp_path: Path) -> None:
+    """Two with the same queues would take each other's messages, in turn."""
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    with pytest.raises(errors.SetupError) as refused:
+        settings.sites(settings.load(path, {}), LOCAL, OWN)
+    assert said in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_the_name_of_a_pulsar_is_a_plain_one(tmp_path: Path) -> None:
+    """It stands in URLs, queue headers and reasons."""
+    path = tmp_path / "settings.toml"
+    path.write_text(f'[default.pulsars."site a"]\n{RUNTIME}')
+    with pytest.raises(errors.SetupError, match="a name of letters, digits"):
+        settings.load(path, {})

@@ -9,7 +9,7 @@ import given as g
 from submissions import EXECUTOR, echoed, executor, read, refused, resources, source, target, task, view_after
 from tespes import events, tes
 from tespes.runner import mounts
-from tespes.tes import rules
+from tespes.tes import limits, parameters
 
 MANY_BYTES = 131_072
 
@@ -73,6 +73,11 @@ GIGABYTES = "a number of gigabytes from 0 to 1,000,000,000 is expected"
 CORES = "a whole number from 0 to 2,147,483,647 is expected"
 WHOLE = "a whole number is expected: TES 1.1 takes whole cores"
 ATTEMPTS = "a whole number from 1 to 10, as a text, is expected"
+SUPPORTED = "max_attempts, priority, labels, pulsar, queued_s, running_s, total_s"
+PRIORITY = "a whole number from -1,000 to 1,000, as a text, is expected"
+LABELS = "at most 32 names of letters, digits, '_', '.' and '-', with commas between them, are expected"
+PULSAR = "a name of 1 to 255 letters, digits, '_', '.' and '-' is expected"
+SECONDS = "a whole number of seconds, from 1 to 999,999,999, as a text, is expected"
 HIDES = "a path that hides no system directory of the container is expected"
 KERNEL = "/proc and /sys are the kernel's: another path is expected"
 FIELDS: list[tuple[Any, str, str, str]] = [
@@ -225,11 +230,20 @@ FIELDS: list[tuple[Any, str, str, str]] = [
         )
         for text in ("0", "11", "-1", "two", "2.0", "", "²", "1" * 79)
     ),
+    *(
+        (resources(backend_parameters={name: text}), f"resources.backend_parameters.{name}", repr(text), words)
+        for name, text, words in (
+            *(("priority", text, PRIORITY) for text in ("", "high", "1001", "-1001", "--1", "+1", "1e2", "9" * 70)),
+            *(("labels", text, LABELS) for text in ("", ",", "gpu,", "a b", "gpu;ssd", ",".join("x" * 33))),
+            *(("pulsar", text, PULSAR) for text in ("", "a b", "a/b", "é")),
+            *((f"{which}_s", text, SECONDS) for which in ("queued", "running", "total") for text in ("0", "-1", "1.5", "1h")),
+        )
+    ),
     (
         resources(backend_parameters={"VmSize": "x", "max_attempts": "2", "gpu": "1"}, backend_parameters_strict=True),
         "resources.backend_parameters",
         "'VmSize', 'gpu'",
-        "only what is supported is expected, since backend_parameters_strict is true: max_attempts",
+        f"only what is supported is expected, since backend_parameters_strict is true: {SUPPORTED}",
     ),
     *(
         (
@@ -499,7 +513,33 @@ class TestBackendParameters:
         assert notes[0] == f"the backend parameter {'k' * 80}… is not supported and was not used"
         assert notes[-1] == "980 more backend parameters are not supported and were not used"
 
+    def test_what_is_asked_for_is_read(self) -> None:
+        """Each in its own type; names with blanks around them are those names."""
+        sent = {"priority": "-7", "labels": "gpu, ssd", "Pulsar": "site-a.small", "running_s": "60", "TOTAL_S": "3600"}
+        submitted = read(resources(backend_parameters=sent)).task
+        assert parameters.priority(submitted.resources) == -7
+        assert parameters.labels(submitted) == {"gpu", "ssd"}
+        assert parameters.pulsar(submitted) == "site-a.small"
+        assert parameters.limits(submitted.resources) == limits.Limits(None, 60, 3600)
+
+    def test_tags_ask_too_and_a_backend_parameter_comes_first(self) -> None:
+        """`tespes.labels` and `tespes.pulsar`, for clients that send tags only."""
+        tags = {"tespes.labels": "ssd", "tespes.pulsar": "site-b"}
+        by_tag = read({**task(), "tags": tags}).task
+        assert (parameters.labels(by_tag), parameters.pulsar(by_tag)) == ({"ssd"}, "site-b")
+        by_both = read({**resources(backend_parameters={"labels": "gpu", "pulsar": "site-a"}), "tags": tags}).task
+        assert (parameters.labels(by_both), parameters.pulsar(by_both)) == ({"gpu"}, "site-a")
+
+    def test_a_tag_that_cannot_be_heeded_is_a_line_and_no_error(self) -> None:
+        """Tags are the users' own free text."""
+        submitted = read({**task(), "tags": {"tespes.labels": "gpu or ssd", "tespes.pulsar": "", "tespes.colour": "red"}})
+        assert submitted.notes == (
+            f"the tag tespes.labels was not used: {LABELS}",
+            f"the tag tespes.pulsar was not used: {PULSAR}",
+        )
+        assert (parameters.labels(submitted.task), parameters.pulsar(submitted.task)) == (frozenset(), None)
+
     def test_what_service_info_names_is_taken_when_strict(self) -> None:
         """The list of supported keys is true."""
-        for name in rules.SUPPORTED_BACKEND_PARAMETERS:
+        for name in parameters.SUPPORTED_BACKEND_PARAMETERS:
             read(resources(backend_parameters={name: "1"}, backend_parameters_strict=True))

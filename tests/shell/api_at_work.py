@@ -1,6 +1,6 @@
 """The whole HTTP interface over a real store, in this process: for what no task has to run for."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +13,20 @@ import stores
 from tespes import api, tes
 from tespes.flow.attend import Attendant, Results
 from tespes.flow.bell import Bell
+from tespes.flow.dead import DeadOffice
 from tespes.flow.execute import By, Tasks
+from tespes.flow.health import Health
 from tespes.flow.live import Live
+from tespes.flow.parked import Parked
 from tespes.flow.project import Projector
+from tespes.flow.pulsars import Pulsars
 from tespes.flow.read import TaskReader
+from tespes.flow.room import Room
+from tespes.flow.signs import Signs
 from tespes.flow.transfers import Transfers
 from tespes.flow.uploads import Uploads
-from tespes.flow.watch import Watch
 from tespes.projections import TASK_VIEW
-from tespes.pulsar import Habits
+from tespes.pulsar import Habits, Link
 from tespes.storage import Options, Storage
 from tespes.store import Store
 from tespes.task import commands
@@ -90,6 +95,7 @@ async def api_at_work(
     cors_origins: tuple[str, ...] = (),
     max_body_bytes: int = MOST_BODY_BYTES,
     storage: Storage | None = None,
+    links: Mapping[str, Link] | None = None,
 ) -> AsyncIterator[Api]:
     """The interface, on an SQLite store in that directory."""
     async with stores.in_sqlite(directory).open() as store:
@@ -100,7 +106,7 @@ async def api_at_work(
         attendant = Attendant(
             tasks=tasks,
             results=Results(tasks, store.blobs),
-            watch=Watch({}, given.at(0)),
+            signs=Signs(store.signs),
             bell=bell,
             live=live,
             storage=storage,
@@ -117,6 +123,16 @@ async def api_at_work(
             api.LiveRoutes(reader, live),
             api.RunnerRoutes(attendant),
             api.TransferRoutes(attendant, transfers, 5.0),
+            api.HealthRoutes(Health({}), ()),
+            operator=api.OperatorRoutes(
+                key=KEY,
+                pulsars=Pulsars(store.log, links or {}),
+                make_room=lambda: Room({name: link.site for name, link in (links or {}).items()}),
+                tasks=tasks,
+                documents=store.documents,
+                dead=DeadOffice(link.site for link in (links or {}).values()),
+                parked=Parked(store.log, store.documents, TASK_VIEW),
+            ),
             max_body_bytes=max_body_bytes,
             cors_origins=cors_origins,
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,7 @@ from tespes.flow.jobs import Caller, Job
 from tespes.flow.listen import Listener
 from tespes.flow.live import Live, Tails, logs
 from tespes.flow.read import TaskReader
+from tespes.flow.signs import Signs
 from tespes.flow.transfers import Transfers
 from tespes.flow.uploads import Uploads
 from tespes.flow.watch import Watch
@@ -37,17 +39,19 @@ class Site:
     def __init__(self, store: Store, storage: Storage | None = None) -> None:
         self.store = store
         self.tasks = Tasks(store.log)
-        self.watch = Watch({"site": 8}, datetime(2026, 1, 1, tzinfo=UTC))
+        self.signs = Signs(store.signs)
+        self.watch = Watch(time.monotonic, now)
+        self.signs.noted = self.watch.heard
         self.reader = TaskReader(store.log, store.documents, store.blobs)
         results = Results(self.tasks, store.blobs)
-        self.listener = Listener("site", self.tasks, results, self.watch, 45.0)
+        self.listener = Listener("site", self.tasks, results, self.signs)
         self.bell = Bell(store.log)
         self.live = Live(self.bell)
         storage = storage or Storage(Options())
         self.attendant = Attendant(
             tasks=self.tasks,
             results=results,
-            watch=self.watch,
+            signs=self.signs,
             bell=self.bell,
             live=self.live,
             storage=storage,
@@ -105,15 +109,23 @@ async def test_a_result_counts_once_however_often_it_comes(site: Site) -> None:
 
 
 @pytest.mark.parametrize("other", [{"outcome": "superseded"}, {"run_id": "ff" * 16}])
-async def test_a_job_that_the_node_started_twice_does_not_run_for_ever(site: Site, other: dict[str, Any]) -> None:
-    """The second run was turned away; of the first nobody knows: the attempt is lost, and the task ends."""
+async def test_a_job_that_the_node_started_twice_is_left_to_its_first_run(site: Site, other: dict[str, Any]) -> None:
+    """The second run was turned away; of the first nobody knows: its result counts, and else its silence."""
     task = await site.running()
     assert await site.final(task.id, line(task.id, **other)) is None
-    shown = await site.reader.get(task.id, tes.View.FULL)
-    assert shown["state"] in {"SYSTEM_ERROR", "QUEUED"}
     after = await site.tasks.load(task.id)
     assert after is not None
-    assert not isinstance(after.state, Claimed)
+    assert isinstance(after.state, Claimed)
+    assert after.state.orphaned
+    said = result.read(json.dumps(line(task.id)))
+    assert said is not None
+    await site.attendant.result(Caller(Job(task.id, 1), RUN), said)
+    assert (await site.reader.get(task.id, tes.View.MINIMAL))["state"] == "COMPLETE"
+    assert await site.final(task.id, line(task.id, **other)) is None
+    after = await site.tasks.load(task.id)
+    assert after is not None
+    assert isinstance(after.state, Ended)
+    assert not after.state.late
 
 
 async def test_a_line_that_cannot_be_read_ends_the_task(site: Site) -> None:
@@ -173,13 +185,26 @@ async def test_a_runner_that_says_too_much_is_not_believed(site: Site) -> None:
     assert "COMPLETE" not in str(await site.reader.get(task.id, tes.View.MINIMAL))
 
 
-async def test_an_older_attempt_says_nothing_of_the_present_one(site: Site) -> None:
-    """Its messages do not make the present runner look silent."""
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ({"returncode": None}, "no exit code: the batch system may have ended it (time or memory limit)"),
+        ({"returncode": 137}, "signal 9 (SIGKILL)"),
+        ({"returncode": -15}, "signal 15 (SIGTERM)"),
+        ({"returncode": 3}, "exit code 3"),
+        ({"returncode": 255}, "signal 127"),
+        ({"status": "failed", "returncode": None}, "could not run the job"),
+    ],
+)
+async def test_a_job_that_ends_without_a_result_names_what_ended_it(site: Site, message: dict[str, Any], reason: str) -> None:
+    """A wall-time kill by a batch system leaves no exit code; a signal has a name."""
     task = await site.running()
-    later = datetime(2099, 1, 1, tzinfo=UTC)
-    site.watch.heard(task.id, 2, later, runner=True)
-    site.watch.heard(task.id, 1, now(), runner=False)
-    assert site.watch.runner_at(task.id, 2, now()) == later
+    start = commands.ReportStart(attempt=1, run_id=RUN, executor=0, at=now())
+    await site.tasks.execute(task.id, start, BY)
+    assert await site.final(task.id, "", **message) is None
+    shown = await site.reader.get(task.id, tes.View.FULL)
+    assert shown["state"] == "SYSTEM_ERROR"
+    assert reason in str(shown["logs"][0]["system_logs"])
 
 
 async def test_a_crowd_of_commands_on_one_task_gets_through(site: Site) -> None:
@@ -213,11 +238,12 @@ async def test_a_cancel_reaches_the_request_that_a_runner_holds_open(ringing: Si
 async def test_dispatch_learns_that_a_runner_has_heard_of_the_cancel(ringing: Site) -> None:
     """Only the runner that claimed counts, and the first time."""
     task = await ringing.running()
-    await ringing.tasks.execute(task.id, commands.CancelTask(), BY)
+    canceling = await ringing.tasks.execute(task.id, commands.CancelTask(), BY)
+    ringing.watch.look(task.id, canceling.state)
     for run_id, told in (("other", False), (RUN, True)):
         with pytest.raises(errors.AttemptGone):
             await ringing.attendant.heartbeat(Caller(Job(task.id, 1), run_id), 0.0, None)
-        assert (ringing.watch.contact(task.id, 1, now()).told_at is not None) is told
+        assert (ringing.watch.look(task.id, canceling.state).told_s is not None) is told
 
 
 async def test_tails_of_a_runner_that_was_turned_away_are_not_shown(ringing: Site) -> None:

@@ -1,7 +1,7 @@
 """The link to a Pulsar, against a real RabbitMQ: what somebody does to its queues does not make it deaf or mute."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import aio_pika
@@ -9,7 +9,7 @@ import pytest
 
 from tespes import errors
 from tespes.local.rabbitmq import PrivateRabbitMQ
-from tespes.pulsar import Link, Site, wire
+from tespes.pulsar import Site, amqp, wire
 
 pytestmark = pytest.mark.servers
 
@@ -33,19 +33,26 @@ class Ear:
 
 
 @asynccontextmanager
-async def linked(rabbitmq: PrivateRabbitMQ, manager: str, ear: Ear) -> AsyncIterator[Link]:
+async def linked(rabbitmq: PrivateRabbitMQ, manager: str, ear: Ear) -> AsyncIterator[amqp.Link]:
     """A link that runs."""
     site = Site(manager, rabbitmq.url, manager, None, 1, {"kind": "sandbox"}, "http://127.0.0.1:1")
-    link = Link(site, ear.handle)
-    running = asyncio.ensure_future(link.run())
+    link = amqp.Link(site, ear.handle)
+    async with running(link):
+        yield link
+
+
+@asynccontextmanager
+async def running(link: amqp.Link) -> AsyncIterator[None]:
+    """The link runs, and is up."""
+    at_work = asyncio.ensure_future(link.run())
     try:
         async with asyncio.timeout(10):
             await link.up.wait()
-        yield link
+        yield
     finally:
-        running.cancel()
+        at_work.cancel()
         with suppress(asyncio.CancelledError):
-            await running
+            await at_work
 
 
 async def publish(rabbitmq: PrivateRabbitMQ, manager: str, *bodies: bytes) -> None:
@@ -85,3 +92,66 @@ async def test_a_deleted_queue_is_declared_again(rabbitmq: PrivateRabbitMQ) -> N
                     await link.submit("task-1", "true")
                     break
                 await asyncio.sleep(0.1)
+
+
+async def test_a_pulsar_that_reads_no_queue_is_in_trouble_until_it_does(rabbitmq: PrivateRabbitMQ) -> None:
+    """Not at the first look: it may just be starting. A consumer that died leaves the others: all three must be there."""
+    site = Site("reads", rabbitmq.url, "reads", None, 1, {"kind": "sandbox"}, "http://127.0.0.1:1")
+    link = amqp.Link(site, Ear().handle, look_s=0.2)
+    connected = asyncio.Event()
+    async with running(link), await aio_pika.connect(rabbitmq.url) as connection:
+        assert link.trouble is None
+        await until(lambda: link.trouble is not None)
+        assert "pulsar_reads__setup, pulsar_reads__kill, pulsar_reads__status" in str(link.trouble)
+        link.connected = connected.set
+        channel = await connection.channel()
+        queues = [await channel.declare_queue(f"pulsar_reads__{name}", durable=True) for name in wire.COMMANDS]
+        tags = [await queue.consume(ignore) for queue in queues]
+        await until(lambda: link.trouble is None)
+        assert connected.is_set()
+        await queues[1].cancel(tags[1])
+        await until(lambda: "nobody reads pulsar_reads__kill:" in str(link.trouble))
+
+
+async def test_a_link_that_does_not_listen_leaves_messages_to_others(rabbitmq: PrivateRabbitMQ) -> None:
+    """It sends all the same."""
+    deaf, ear = Ear(), Ear()
+    site = Site("deaf", rabbitmq.url, "deaf", None, 1, {"kind": "sandbox"}, "http://127.0.0.1:1")
+    link = amqp.Link(site, deaf.handle, listens=False)
+    async with running(link):
+        await publish(rabbitmq, "deaf", b"a word")
+        await link.submit("task-1", "true")
+        async with linked(rabbitmq, "deaf", ear):
+            await ear.hears(b"a word")
+    assert deaf.heard == []
+
+
+async def test_a_link_that_is_stopped_finishes_what_it_heard(rabbitmq: PrivateRabbitMQ) -> None:
+    """And acknowledges it: nobody hears it a second time."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def handle(_: str, body: bytes) -> None:
+        begun.set()
+        await go_on.wait()
+
+    site = Site("stopped", rabbitmq.url, "stopped", None, 1, {"kind": "sandbox"}, "http://127.0.0.1:1")
+    ear = Ear()
+    async with running(amqp.Link(site, handle)):
+        await publish(rabbitmq, "stopped", b"once")
+        await begun.wait()
+        asyncio.get_running_loop().call_later(0.3, go_on.set)
+    async with linked(rabbitmq, "stopped", ear):
+        await publish(rabbitmq, "stopped", b"twice")
+        await ear.hears(b"twice")
+    assert ear.heard == [b"twice"]
+
+
+async def ignore(_: aio_pika.abc.AbstractIncomingMessage) -> None:
+    """Read nothing."""
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait until that is true."""
+    async with asyncio.timeout(15):
+        while not true():  # noqa: ASYNC110 - the tests wait for what comes, whoever brings it
+            await asyncio.sleep(0.02)

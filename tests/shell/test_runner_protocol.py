@@ -47,6 +47,21 @@ async def test_a_task_is_claimed_run_and_reported(tespes: Tespes, start: Start) 
     assert {headers["Authorization"] for headers in tespes.headers} == {f"Bearer {TOKEN}"}
 
 
+async def test_an_attempt_ends_when_its_time_is_up(tespes: Tespes, start: Start) -> None:
+    """running_s: the executor is killed and the reason named, though TESPES may be away; trying again would not help."""
+    tespes.plan = {**plan({"command": ["sleep", "1000"]}), "running_s": 1.0}
+    tespes.answers["heartbeat"] = lambda: problem(503, "away")
+    line = await (await start(tespes.url)).ended()
+    assert (line["outcome"], line["retryable"]) == ("system_failed", False)
+    assert line["reason"] == "ran longer than the 1 s that it may (running_s)"
+
+
+async def test_an_attempt_that_ends_in_time_is_left_alone(tespes: Tespes, start: Start) -> None:
+    """Its limit ends with it."""
+    tespes.plan = {**plan({"command": ["true"]}), "running_s": 3600.0}
+    assert (await (await start(tespes.url)).ended())["outcome"] == "succeeded"
+
+
 async def test_the_result_has_the_shape_that_was_agreed(tespes: Tespes, start: Start) -> None:
     """Field by field; times are UTC with milliseconds."""
     tespes.plan = plan({"command": ["true"]})

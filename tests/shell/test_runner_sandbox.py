@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -26,6 +27,12 @@ def running(mark: str) -> list[psutil.Process]:
         for process in psutil.process_iter(["cmdline", "status"])
         if any(mark in word for word in process.info["cmdline"] or ()) and process.info["status"] != "zombie"
     ]
+
+
+def _has_child(parent: psutil.Process, mark: str) -> bool:
+    with contextlib.suppress(psutil.Error):  # a child that ends as it is looked at
+        return any(mark in word for child in parent.children() for word in child.cmdline())
+    return False
 
 
 async def test_the_first_failing_executor_is_the_last(tespes: Tespes, start: Start) -> None:
@@ -233,6 +240,21 @@ async def test_a_killed_runner_leaves_no_sandbox_and_no_files(tespes: Tespes, st
     await job.process.wait()
     await until(lambda: not running("sleep 32.25") and not list(job.directory.iterdir()), within_s=15)
     await until(lambda: not running(str(job.directory)), within_s=10)
+
+
+async def test_a_runner_that_is_killed_as_it_starts_a_sandbox_leaves_none(tespes: Tespes, start: Start) -> None:
+    """It is some milliseconds before bwrap asks the kernel to die with its parent: until then, the reaper must find it."""
+    for number in range(3):
+        mark = f"36.25{number}"
+        tespes.plan = plan({"command": shell(f"sleep {mark} & sleep {mark}")})
+        job = await start(tespes.url)
+        runner = psutil.Process(job.process.pid)
+        async with asyncio.timeout(10):
+            while not _has_child(runner, mark):  # noqa: ASYNC110 - a process tells nobody that it began
+                await asyncio.sleep(0)
+        job.process.kill()
+        await job.process.wait()
+        await until(lambda mark=mark: not running(mark), within_s=10)
 
 
 async def test_the_end_by_the_node_is_a_reason(tespes: Tespes, start: Start) -> None:
