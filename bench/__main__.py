@@ -12,18 +12,36 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from bench import appends, cancels, lists, machine, memory, messages, replay, report, rest, tasks, transfers
+from bench import (
+    appends,
+    cancels,
+    lists,
+    machine,
+    memory,
+    messages,
+    replay,
+    report,
+    rest,
+    room,
+    sites,
+    tasks,
+    transfers,
+    writers,
+)
 from bench.bench import Bench
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "RESULTS.md"
 GROUPS: dict[str, Callable[[Bench], Awaitable[report.Group]]] = {
     "appends": appends.measure,
+    "writers": writers.measure,
     "post": rest.measure_post,
     "get": rest.measure_get,
     "list": lists.measure,
     "replay": replay.measure,
     "tasks": tasks.measure,
+    "sites": sites.measure,
+    "room": room.measure,
     "cancel": cancels.measure,
     "messages": messages.measure,
     "transfers": transfers.measure,

@@ -20,29 +20,39 @@ _AT_ONCE = 32
 _HOW = """\
 `tespes serve` with every role on SQLite and RabbitMQ; {count:,} tasks are scheduled at a Pulsar that nobody plays. For each
 of them, one after the other, a status message `running` is published, and the task is asked for until it is INITIALIZING:
-from the publishing to the answer that shows it."""
+from the publishing to the answer that shows it. Then {many:,} more, {rate} a second,
+whatever has become of the ones before."""
+_RATE = 200
 
 
 async def measure(bench: Bench) -> report.Group:
-    """One message at a time."""
-    count = 200 if bench.quick else 1_000
-    group = report.Group("Status message to visible state", _HOW.format(count=count))
+    """One message at a time, then many a second."""
+    count, burst = (200, 200) if bench.quick else (1_000, 600)
+    many = burst * (bench.rounds + 1)
+    group = report.Group("Status message to visible state", _HOW.format(count=count, many=many, rate=_RATE))
     broker = await bench.rabbitmq()
-    pulsars = f'[default.pulsars.bench]\nmanager = "{_MANAGER}"\nslots = {2 * count}\nruntime = {{kind = "sandbox"}}\n'
+    pulsars = f'[default.pulsars.bench]\nmanager = "{_MANAGER}"\nslots = {2 * (count + many)}\nruntime = {{kind = "sandbox"}}\n'
     async with (
         serving.serve(bench.fresh(), {"TESPES_RABBITMQ__URL": broker}, pulsars=pulsars) as server,
         await aio_pika.connect(broker) as connection,
         aiohttp.ClientSession() as client,
     ):
         channel = await connection.channel(publisher_confirms=False)
-        ids = await _scheduled(server, client, channel, count)
+        ids = await _scheduled(server, client, channel, count + many)
         each = count // (bench.rounds + 1)
         rounds = [
             [await _seen(server, client, channel, task_id) for task_id in ids[start : start + each]]
             for start in range(0, each * (bench.rounds + 1), each)
         ]
+        bursts = [
+            await _seen_at_a_rate(server, client, channel, ids[start : start + burst])
+            for start in range(count, count + many, burst)
+        ]
     group.add("p50", "ms", [report.percentile(taken, 50) * 1000 for taken in rounds[1:]], at_most(5))
     group.add("p99", "ms", [report.percentile(taken, 99) * 1000 for taken in rounds[1:]], at_most(25))
+    at_a_rate = f"{_RATE} messages a second"
+    group.add(f"{at_a_rate}: p50", "ms", [report.percentile(taken, 50) * 1000 for taken in bursts[1:]])
+    group.add(f"{at_a_rate}: p99", "ms", [report.percentile(taken, 99) * 1000 for taken in bursts[1:]], at_most(50))
     return group
 
 
@@ -63,6 +73,17 @@ async def _scheduled(server: Server, client: aiohttp.ClientSession, channel: Abs
             if queue.declaration_result.message_count == count:
                 return ids
             await asyncio.sleep(0.1)
+
+
+async def _seen_at_a_rate(
+    server: Server, client: aiohttp.ClientSession, channel: AbstractChannel, ids: list[str]
+) -> list[float]:
+    """Seconds for each; the next message leaves when its time has come."""
+    begin, asked = time.perf_counter(), []
+    for number, task_id in enumerate(ids):
+        await asyncio.sleep(begin + number / _RATE - time.perf_counter())
+        asked.append(asyncio.ensure_future(_seen(server, client, channel, task_id)))
+    return await asyncio.gather(*asked)
 
 
 async def _seen(server: Server, client: aiohttp.ClientSession, channel: AbstractChannel, task_id: str) -> float:

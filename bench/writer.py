@@ -1,6 +1,7 @@
-"""A process that appends to a MongoDB as fast as it can: one of several writers (see appends.py).
+"""A process that appends to a MongoDB as fast as it can: one of several writers (see writers.py).
 
-Its arguments: connection string, database, callers, seconds. It says `ready`, waits for a line, appends, and says how many it appended.
+Its arguments: connection string, database, callers, seconds. It says `ready`, waits for a line, appends, and says how many it
+appended.
 """
 
 import asyncio
@@ -39,11 +40,12 @@ async def _call(log: Log, encoded: events.Encoded, end: float) -> int:
     """Append one commit after the other; how many were durable in time."""
     meta = Meta(at=now(), actor="anonymous", owner="anonymous")
     count = 0
-    while time.perf_counter() < end:
+    while True:
         commit_id = new_id()
         await log.append(Commit(id=commit_id, stream=commit_id.replace("-", ""), version=1, events=(encoded,), meta=meta))
+        if time.perf_counter() >= end:
+            return count
         count += 1
-    return count
 
 
 if __name__ == "__main__":

@@ -359,6 +359,7 @@ def tespes(
         server = request.getfixturevalue("mongodb")
         variables["TESPES_STORE__MONGODB_URI"] = server.uri
         variables["TESPES_STORE__MONGODB_DATABASE"] = f"test_{os.urandom(6).hex()}"
+        variables["TESPES_LEASE__EXPIRES_S"] = "1"
     running = Tespes(tmp_path / "tespes", variables, usual_settings(ftp, way_in, way_out))
     yield running
     running.stop()

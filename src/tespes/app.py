@@ -8,6 +8,7 @@ from functools import partial
 
 from tespes import api, pulsar, serving, store, surroundings
 from tespes import settings as configuration
+from tespes.api.drain import Requests
 from tespes.background import Background
 from tespes.flow import checks
 from tespes.flow.attend import Attendant, Results
@@ -80,7 +81,8 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
             background.let_go()
 
         drain_s = settings.http.drain_s * _FOR_REQUESTS
-        await stack.enter_async_context(serving.served(listening, built.application, release, drain_s))
+        served = serving.served(listening, built.application, built.requests, release, drain_s)
+        await stack.enter_async_context(served)
         uses = (f"log: {opened.description}", f"broker: {broker_used}", _described(built.sites))
         yield Service(url, uses, opened)
 
@@ -92,6 +94,7 @@ class _Built:
         self.sites = sites
         self._roles = configuration.roles(settings)
         self._is_shared = opened.leases is not None
+        self.requests = Requests()
         name = holder()
         self._contender = Contender(opened.leases, opened.log, name, settings.lease.expires_s)
         self._hint = Hint(opened.log, broker_url, name)
@@ -133,6 +136,7 @@ class _Built:
         health = api.HealthRoutes(self._health, settings.roles)
         if "api" not in self._roles:
             self.application = api.nothing_but(health)
+            self.requests.watch(self.application)
             return
         http = settings.http
         self.application = api.application(
@@ -154,6 +158,8 @@ class _Built:
             cors_origins=http.cors_origins,
             public_url=http.public_url,
         )
+
+        self.requests.watch(self.application)
 
     def start(self, background: Background) -> None:
         """Start what the roles ask for."""
@@ -205,5 +211,5 @@ def _checks(settings: Settings, opened: Store, links: Mapping[str, pulsar.Link])
 def _described(sites: dict[str, pulsar.Site]) -> str:
     if not sites:
         return "Pulsar: no Pulsar is configured, so tasks will wait: name one under [default.pulsars] in the settings"
-    named = (f"{name} ({site.slots} places, {site.runtime_kind})" for name, site in sites.items())
+    named = (f"{name} ({site.offer}, {site.runtime_kind})" for name, site in sites.items())
     return f"Pulsar: {', '.join(named)}"

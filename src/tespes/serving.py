@@ -39,14 +39,13 @@ def listen(host: str, port: int) -> tuple[socket.socket, str]:
 
 @contextlib.asynccontextmanager
 async def served(
-    listening: socket.socket, application: web.Application, release: Callable[[], None], drain_s: float
+    listening: socket.socket, application: web.Application, requests: Requests, release: Callable[[], None], drain_s: float
 ) -> AsyncIterator[None]:
     """Serve the application until the block is left; then answer what came in, for at most `drain_s`.
 
+    :param requests: those that are under way in the application
     :param release: called when it ends, to let go of whoever is kept waiting
     """
-    requests = Requests()
-    requests.watch(application)
     line = query.REQUEST_LINE_BYTES_MAX
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=_LAST_S, max_line_size=line, auto_decompress=False)
     await runner.setup()

@@ -21,7 +21,7 @@ from tespes.projections import TASK_VIEW
 from tespes.tes.service import service_info
 
 GA4GH = ROOT / "tests" / "data" / "ga4gh"
-PAGES = {"/", "/docs", "/docs/{name}", "/openapi.json"}
+PAGES = {"/", "/docs", "/docs/{name}", "/openapi.json", "/healthz", "/readyz"}
 Json = dict[str, Any]
 
 # What differs from the standard on purpose: where, and why. A place is `schema.field`, with `[]` for the entries of a list.

@@ -33,8 +33,14 @@ class Slurm:
         self._loop = loop
         batch = {"type": "queued_cli", "job_plugin": "Slurm", "shell_plugin": "LocalShell", "job_ncpus": 1, "job_time": 10}
         path = f"{self.directory}:{sys.base_exec_prefix}/bin:/usr/bin:/bin"
-        where = {"program": servers.PULSAR, "broker_url": rabbitmq.url, "manager": "slurm_small"}
-        self._pulsar = LocalPulsar(directory / "pulsar", **where, batch=batch, path=path)
+        self._pulsar = LocalPulsar(
+            directory / "pulsar",
+            program=servers.PULSAR,
+            broker_url=rabbitmq.url,
+            manager="slurm_small",
+            batch=batch,
+            path=path,
+        )
 
     @property
     def jobs(self) -> list[str]:
@@ -101,6 +107,16 @@ def test_a_job_goes_through_the_batch_system(tespes: servers.Tespes, slurm: Slur
     assert task["logs"][0]["metadata"]["pulsar"] == "slurm.small"
     assert len(slurm.jobs) == before + 1
     assert "#SBATCH -c 1\n" in (slurm.directory / "jobs" / slurm.jobs[-1] / "script").read_text()
+
+
+def test_a_task_that_fits_no_size_class_says_so(tespes: servers.Tespes) -> None:
+    """It waits, since settings change; and can be canceled."""
+    task_id = tespes.submit({"executors": [{"image": "any", "command": ["true"]}], "resources": {"cpu_cores": 64}})
+    servers.until(lambda: "system_logs" in str(tespes.task(task_id)))
+    assert tespes.task(task_id)["logs"][0]["system_logs"] == ["waiting: asks for 64 cpus, the largest Pulsar has 1"]
+    assert tespes.state(task_id) == "QUEUED"
+    tespes.post(f"/v1/tasks/{task_id}:cancel")
+    assert tespes.ended(task_id)["state"] == "CANCELED"
 
 
 def test_a_job_that_the_batch_system_ends_has_a_reason(tespes: servers.Tespes, counter: servers.Counter, slurm: Slurm) -> None:

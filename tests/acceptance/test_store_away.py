@@ -26,12 +26,16 @@ def server(loop_thread: Loop, tmp_path: Path) -> Iterator[LocalMongoDB]:
     loop_thread.run(made.stop())
 
 
-@pytest.mark.parametrize("away_s", [1.0, pytest.param(20.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("away_s", "options"),
+    [(0.5, "&serverSelectionTimeoutMS=500"), pytest.param(20.0, "", marks=pytest.mark.slow)],
+    ids=["a moment", "20 s"],
+)
 def test_a_database_that_is_away_for_a_while(
-    loop_thread: Loop, server: LocalMongoDB, rabbitmq: PrivateRabbitMQ, tmp_path: Path, away_s: float
+    loop_thread: Loop, server: LocalMongoDB, rabbitmq: PrivateRabbitMQ, tmp_path: Path, away_s: float, options: str
 ) -> None:
     """POST and `/readyz` answer 503 within a bound; then every task that was answered is there, and new ones are taken."""
-    variables = {"TESPES_RABBITMQ__URL": rabbitmq.url, "TESPES_STORE__MONGODB_URI": server.uri}
+    variables = {"TESPES_RABBITMQ__URL": rabbitmq.url, "TESPES_STORE__MONGODB_URI": server.uri + options}
     tespes = Tespes(tmp_path / "tespes", variables)
     tespes.start()
     try:

@@ -21,6 +21,7 @@ from strategies import Wish
 from tespes import errors, events, task, tes
 from tespes.events import Commit, Entry, Meta
 from tespes.flow import audit
+from tespes.flow.lead import Lease
 from tespes.flow.project import Projector
 from tespes.projections import TASK_VIEW, Document
 from tespes.store import Store
@@ -474,7 +475,7 @@ async def test_a_projector_follows_by_itself(a_store: Store) -> None:
         await tasks.create()
         projector = Projector(a_store.log, a_store.documents, TASK_VIEW)
         await projector.prepare()
-        running = asyncio.ensure_future(projector.run())
+        running = asyncio.ensure_future(projector.run(Lease(None, float("inf"))))
         head = (await a_store.log.head()).position
         async with asyncio.timeout(10):
             while await a_store.documents.position(TASK_VIEW) < head:  # noqa: ASYNC110 - another process may do it

@@ -110,4 +110,4 @@ async def test_any_process_can_say_what_is_taken(place: Place) -> None:
         room = Room({"site": SITE})
         await occupy(room, Tasks(opened.log), opened.documents)
         assert (room.waiting, room.used()["site"].places, room.used()["site"].places_free) == (1, 1, 3)
-        assert room.waits(waiting)
+        assert [task_id for task_id, _ in room.reasons({"site": None})] == [waiting]

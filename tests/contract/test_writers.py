@@ -142,10 +142,10 @@ class Writers(RuleBasedStateMachine):
         return events.commit(str(uuid.uuid4()), stream, version, [events.TaskDeferred(reason="x")], META)
 
     def _append(self, writer: Writer, commit: Commit, fence: Fence | None) -> None:
-        async def append() -> list[Entry | BaseException]:
-            return await asyncio.gather(writer.store.log.append(commit, fence), return_exceptions=True)
+        async def append() -> Entry | BaseException:
+            return (await asyncio.gather(writer.store.log.append(commit, fence), return_exceptions=True))[0]
 
-        self._note(commit, self.loop.run_until_complete(append())[0])
+        self._note(commit, self.loop.run_until_complete(append()))
         newest = max((each.fence.number for each in self.writers if each.fence), default=0)
         if fence is not None and fence.number < newest:
             assert commit.id in self.refused
@@ -180,4 +180,4 @@ def test_writers_keep_the_laws(kind: str, mongodb: MongoDB) -> None:
             self._directory.cleanup()
 
     shape = settings(max_examples=10, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck))
-    run_state_machine_as_test(Case, settings=shape)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(Case, settings=shape)

@@ -60,6 +60,13 @@ def test_what_is_freed_is_free_to_the_last_megabyte() -> None:
     assert some == Used(Offer("a", places=50, ram_mb=1000))
 
 
+def test_what_a_pulsar_has_is_said_shortly() -> None:
+    """When TESPES starts."""
+    assert str(Offer("a", 8)) == "8 places"
+    assert str(Offer("a", cpus=16, ram_mb=64_500)) == "16 cpus, 64.5 GB of memory"
+    assert str(Offer("a")) == "a batch system"
+
+
 def test_a_pulsar_that_became_smaller_has_nothing_free_and_no_less() -> None:
     """What was sent there stays there."""
     assert Used(Offer("a", places=1), places=3).places_free == 0

@@ -1,5 +1,7 @@
 """The settings: where they come from, and what is said of wrong ones."""
 
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -250,7 +252,7 @@ def test_pulsars_are_what_the_settings_say(tmp_path: Path) -> None:
     plain, site, small, large = sites.values()
     assert (plain.slots, plain.callback_url, plain.broker_url, plain.offer.weight) == (8, OWN, LOCAL, 1)
     assert (site.slots, site.offer.cpus, site.offer.ram_mb, site.offer.most_cpus) == (None, 64, 256_000, 16)
-    assert (site.labels, site.weight, site.callback_url) == ({"gpu", "ssd"}, 2, "https://tes.example.org")
+    assert (site.labels, site.weight, site.callback_url) == (frozenset({"gpu", "ssd"}), 2, "https://tes.example.org")
     assert site.submit_params == {"request_cpus": "{cpus}", "request_memory": "{ram_mb}MB"}
     assert site.tls is not None
     assert (site.tls.ca, site.tls.certificate) == (str(ca), None)
@@ -336,3 +338,15 @@ def test_the_name_of_a_pulsar_is_a_plain_one(tmp_path: Path) -> None:
     path.write_text(f'[default.pulsars."site a"]\n{RUNTIME}')
     with pytest.raises(errors.SetupError, match="a name of letters, digits"):
         settings.load(path, {})
+
+
+def test_the_examples_of_the_documentation_are_taken(tmp_path: Path) -> None:
+    """docs/pulsars.md: each of them, as it stands there."""
+    path, pem = tmp_path / "settings.toml", tmp_path / "some.pem"
+    pem.touch()
+    text = (Path(__file__).parent.parent.parent / "docs" / "pulsars.md").read_text()
+    examples = re.findall(r"(?:^    .*\n|^\n(?=    ))+", text, re.MULTILINE)
+    assert len(examples) == 5
+    for example in examples:
+        path.write_text(re.sub(r"/etc/tespes/[a-z.]+", str(pem), textwrap.dedent(example).partition("# app.yml")[0]))
+        assert settings.sites(settings.load(path, {}), LOCAL, OWN)

@@ -526,9 +526,9 @@ class TestBackendParameters:
         """`tespes.labels` and `tespes.pulsar`, for clients that send tags only."""
         tags = {"tespes.labels": "ssd", "tespes.pulsar": "site-b"}
         by_tag = read({**task(), "tags": tags}).task
-        assert (parameters.labels(by_tag), parameters.pulsar(by_tag)) == ({"ssd"}, "site-b")
+        assert (parameters.labels(by_tag), parameters.pulsar(by_tag)) == (frozenset({"ssd"}), "site-b")
         by_both = read({**resources(backend_parameters={"labels": "gpu", "pulsar": "site-a"}), "tags": tags}).task
-        assert (parameters.labels(by_both), parameters.pulsar(by_both)) == ({"gpu"}, "site-a")
+        assert (parameters.labels(by_both), parameters.pulsar(by_both)) == (frozenset({"gpu"}), "site-a")
 
     def test_a_tag_that_cannot_be_heeded_is_a_line_and_no_error(self) -> None:
         """Tags are the users' own free text."""

@@ -13,11 +13,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from simulated import Way
-from tespes import app
+from tespes import app, errors
 from tespes.settings import Settings
 
 START_WITHIN_S = 30.0
-END_WITHIN_S = 30.0
+TRIES = 20
+TRY_EVERY_S = 0.3
+END_WITHIN_S = 60.0
+ENDS = 4
 
 
 @dataclass
@@ -56,13 +59,24 @@ class Crashable:
     all_ways: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def start(self) -> None:
-        """Start it; it answers when this returns, unless what it needs is away."""
+        """Start it, again and again if need be, as whatever looks after services does; it answers when this returns."""
+        for _ in range(TRIES):
+            try:
+                await self._start()
+            except errors.SetupError as error:  # its database is away
+                said = error
+                await asyncio.sleep(TRY_EVERY_S)
+            else:
+                return
+        raise said
+
+    async def _start(self) -> None:
         http, amqp = Way(), Way(urlsplit(self.broker_url).port or 0)
         database = Way(self.mongodb_port) if self.mongodb_port else None
         for way in (http, amqp, database):
             if way is not None:
                 await self.all_ways.enter_async_context(way)
-        ready: asyncio.Event = asyncio.Event()
+        ready = asyncio.Event()
         self.life = life = Life(http, amqp, database, asyncio.create_task(self._live(http, amqp, database, ready)))
         waiting = asyncio.ensure_future(ready.wait())
         await asyncio.wait({waiting, life.task}, timeout=START_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
@@ -109,6 +123,12 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
     """They are over, in whatever way: what they raise when everything is cut off is of no interest."""
     if not tasks:
         return
-    _, pending = await asyncio.wait(tasks, timeout=END_WITHIN_S)
+    pending = set(tasks)
+    for _ in range(ENDS):
+        _, pending = await asyncio.wait(pending, timeout=END_WITHIN_S / ENDS)
+        if not pending:
+            break
+        for task in pending:
+            task.cancel()
     assert not pending, f"does not end: {pending}"
     await asyncio.gather(*tasks, return_exceptions=True)

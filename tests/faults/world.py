@@ -44,7 +44,7 @@ SETTINGS: Object = {
         "kill_every_s": 0.2,
         "silence_s": 1.5,
     },
-    "lease": {"expires_s": 1.0},
+    "lease": {"expires_s": 1.5},
 }
 
 
@@ -108,8 +108,8 @@ class World:
         self._session = await self._stack.enter_async_context(session)
         return self
 
-    async def __aexit__(self, *error: Any) -> None:
-        await self._stack.__aexit__(*error)
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
 
     async def add_site(
         self, kind: Kind = "queued_python", *, runtime: str = "sandbox", slots: int = 4, chance: random.Random | None = None
@@ -177,7 +177,7 @@ class World:
     async def until(self, true: Callable[[], Any]) -> None:
         """Wait until that is true."""
         async with asyncio.timeout(ENDED_WITHIN_S):
-            while not true():  # noqa: ASYNC110 - what is looked at is the simulated Pulsars' record
+            while not true():  # noqa: ASYNC110 - a record is no event
                 await asyncio.sleep(0.01)
 
     async def runs(self, task_id: str, count: int = 1) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import aio_pika
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pamqp import encode
 
 from tespes import errors
 from tespes.local.rabbitmq import PrivateRabbitMQ
@@ -126,6 +128,30 @@ async def test_every_kind_of_rubbish_is_put_aside_and_what_follows_is_heard(brok
         assert any(letter.body == body and reason in letter.reason for letter in found), reason
     assert {letter.queue for letter in found} == {"pulsar_rubbish__status_update"}
     assert all(letter.at.endswith("Z") and letter.id for letter in found)
+
+
+@pytest.mark.servers
+async def test_properties_that_nobody_can_read_do_not_make_us_deaf(
+    broker: PrivateRabbitMQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A time beyond all years, text that is no UTF-8: RabbitMQ passes them on, and brings them again and again."""
+    ear = Ear()
+    async with linked(broker, "odd", ear):
+        with monkeypatch.context() as publisher:
+            publisher.setitem(encode.METHODS, "timestamp", lambda _: struct.pack(">Q", 2**62))
+            await publish(broker, "odd", GOOD, timestamp=1)
+        with monkeypatch.context() as publisher:
+            publisher.setitem(encode.METHODS, "shortstr", lambda value: _short(value.encode().replace(b"?", b"\xff")))
+            await publish(broker, "odd", GOOD, message_id="?")
+        await publish(broker, "odd", GOOD)
+        await ear.understands(1)
+        found = await letters(broker, "odd", 2)
+    assert all("properties cannot be read" in letter.reason for letter in found)
+    assert len(ear.understood) == 1
+
+
+def _short(text: bytes) -> bytes:
+    return bytes([len(text)]) + text
 
 
 @pytest.mark.servers

@@ -14,9 +14,13 @@ import given as g
 import oracle
 import stores
 from stores import MongoDB, Place
-from tespes import errors, events
+from tespes import errors, events, tes
 from tespes.events import Meta
+from tespes.flow import audit
+from tespes.flow.execute import Tasks
 from tespes.flow.lead import Contender, Lease
+from tespes.flow.project import Projector
+from tespes.flow.read import TaskReader
 from tespes.projections import TASK_VIEW
 from tespes.store import Fence, Held, Store
 
@@ -192,6 +196,24 @@ async def test_a_lease_that_was_lost_in_the_log_is_taken_anew(two: tuple[Store, 
         await until(lambda: worker.tenures == 2)
         assert (await worker.works()).fence == Fence("work", 3)
     assert await taken_by(two[0]) == ["a", "gone", "a"]
+
+
+async def test_who_took_a_lease_is_history_and_no_task(two: tuple[Store, Store]) -> None:
+    """It can be read, an audit finds it sound, and neither readers of tasks, nor commands, nor lists know of it."""
+    await two[0].documents.prepare(TASK_VIEW)
+    worker = Worker(two[0], "a")
+    async with at_work(worker):
+        await worker.works()
+    assert [each.event for each in await audit.history(two[0].log, "lease:work")] == [
+        events.LeaseTaken(name="work", holder="a")
+    ]
+    projector = Projector(two[0].log, two[0].documents, TASK_VIEW)
+    await projector.project([entry for entry in await two[0].log.read(0) if not events.is_task(entry.commit.stream)])
+    assert await two[0].documents.load(TASK_VIEW, ["lease:work"]) == {}
+    reader = TaskReader(two[0].log, two[0].documents, two[0].blobs)
+    with pytest.raises(errors.NotFound):
+        await reader.get("lease:work", tes.View.FULL)
+    assert await Tasks(two[0].log).load("lease:work") is None
 
 
 async def test_what_the_work_raises_ends_it(two: tuple[Store, Store]) -> None:

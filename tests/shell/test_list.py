@@ -13,7 +13,8 @@ import pytest
 from api_at_work import EXECUTOR, Api, api_at_work
 from yarl import URL
 
-from tespes import app, tes
+from tespes import serving, tes
+from tespes.api.drain import Requests
 from tespes.tes import pages
 from tespes.tes.filters import Filters
 
@@ -196,7 +197,7 @@ async def test_the_longest_filters_come_back_in_a_request_line(api: Api, letter:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1/tasks"
         # The routes are those of `api`; only the server around them is another.
-        async with app._served(listening, api.application), aiohttp.ClientSession() as client:
+        async with serving.served(listening, api.application, Requests(), lambda: None, 1.0), aiohttp.ClientSession() as client:
             first = {"name_prefix": name, "page_size": "1", "view": tes.View.MINIMAL.value}
             async with client.get(url, params=first) as answer:
                 token = (await answer.json())["next_page_token"]

@@ -93,10 +93,10 @@ def lost(job_id: str) -> Object:
     return {"job_id": job_id, "complete": "true", "status": "lost", "returncode": None}
 
 
-def final(job: Job, status: str, *, has_returncode: bool, maximum_bytes: int) -> Object:
+def final(job: Job, status: str, noise: str, *, has_returncode: bool, maximum_bytes: int) -> Object:
     """The final update of a job, as Pulsar 0.16 sends it."""
     process = job.process
-    output = process.stdout if process is not None else ""
+    output = noise + process.stdout if process is not None else ""
     directory = f"/simulated/{job.id}"
     return {
         "job_id": job.id,

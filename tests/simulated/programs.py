@@ -1,6 +1,7 @@
-"""The few commands that a simulated node can run. Each does the same in a real shell, so that tests can use both.
+r"""The few commands that a simulated node can run. Each does the same in a real shell, so that tests can use both.
 
-`true`, `false`, `sleep S`, `exit N`, `kill -9 $$`, `echo WORDS`, `printf '\\377'`, `yes | head -c N`, and what talks to `servers.Counter`.
+`true`, `false`, `sleep S`, `exit N`, `kill -9 $$`, `echo WORDS`, `printf '\377'`, `yes | head -c N`, and what talks to
+`servers.Counter`.
 """
 
 import asyncio

@@ -29,6 +29,7 @@ class Habits:
     :param delay_s: how late a message may leave, each for itself; :param repeats: how likely it leaves twice
     :param is_silent: it takes every message and says nothing; :param stages_for_ever: a new job never gets past `preprocessing`
     :param has_returncode: whether a job's exit code gets written; :param maximum_bytes: of a job's output in a message
+    :param noise: what a node's shell prints before everything else
     """
 
     poll_s: float = 0.1
@@ -39,6 +40,7 @@ class Habits:
     stages_for_ever: bool = False
     has_returncode: bool = True
     maximum_bytes: int = 2**20
+    noise: str = ""
 
 
 class SimulatedPulsar:
@@ -211,7 +213,7 @@ class SimulatedPulsar:
 
     def _final(self, job: Job, status: str) -> Object:
         habits = self.habits
-        return jobs.final(job, status, has_returncode=habits.has_returncode, maximum_bytes=habits.maximum_bytes)
+        return jobs.final(job, status, habits.noise, has_returncode=habits.has_returncode, maximum_bytes=habits.maximum_bytes)
 
     def _say(self, queue: str, message: Object) -> None:
         """Into the outbox, which is on disk."""

@@ -28,6 +28,7 @@ _STATUS: tuple[tuple[type[errors.TespesError], int, str], ...] = (
     (errors.TransferPostponed, 429, "Too many transfers at a time"),
     (errors.CorruptLog, 500, "What the log says of it cannot be read"),
     (errors.UnknownEvent, 500, "This release does not know what the log says of it"),
+    (errors.WriteUnconfirmed, 503, "Nobody knows whether this was done"),
     (errors.Unavailable, 503, "Something TESPES needs is away"),
 )
 
@@ -126,7 +127,8 @@ def from_error(error: errors.TespesError) -> web.Response:
     """The answer to one of our errors."""
     for kind, status, title in _STATUS:
         if isinstance(error, kind):
-            retryable = isinstance(error, errors.TransferInterrupted | errors.TransferPostponed | errors.Unavailable)
+            passing = isinstance(error, errors.TransferInterrupted | errors.TransferPostponed | errors.Unavailable)
+            retryable = passing and not isinstance(error, errors.WriteUnconfirmed)
             more = {"field": error.field, "found": error.found} if isinstance(error, errors.BadRequest) else {}
             return problem(status, title, str(error), retryable=retryable, **more)
     _log.error("an error without a status code", error=str(error))

@@ -50,7 +50,7 @@ class Dispatch:
         self._tasks = tasks
         self._signs = signs
         self._means = means
-        self._places = Places(room, means.pulsars, means.patience.withdraw_s, time.monotonic)
+        self._places = Places(room, means.pulsars, time.monotonic)
         self._watch = Watch(time.monotonic, now)
         self._due: dict[str, None] = {}
         self._busy: set[str] = set()

@@ -1,4 +1,4 @@
-"""Where tasks go: whose turn it is by `room`, at Pulsars that are open by `pulsars` and have not just kept us waiting in vain."""
+"""Where tasks go: whose turn it is by `room`, at Pulsars that are open by `pulsars` and did not just let a job lie."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -8,32 +8,34 @@ from tespes.flow.room import Room
 from tespes.task import Reach
 from tespes.task.state import Attempt, Ended, State, Waiting
 
+_SHUN_S = 300.0
+
 
 class Places:
     """The places at all Pulsars, as the dispatcher gives them.
 
-    :param shun_s: how long a Pulsar gets nothing that let a job lie while another could have had it; None is for ever
     :param steady: seconds of a clock that never jumps
     """
 
-    def __init__(self, room: Room, pulsars: Pulsars, shun_s: float | None, steady: Callable[[], float]) -> None:
+    def __init__(self, room: Room, pulsars: Pulsars, steady: Callable[[], float]) -> None:
         self._room = room
         self._pulsars = pulsars
-        self._shun_s = shun_s
         self._steady = steady
         self._chosen: dict[str, str] = {}
+        self._held: set[str] = set()
         self._shunned: dict[str, float] = {}
 
     def seat(self, known: KnownTask) -> None:
         """Take note of what the task's situation means for the places."""
         match known.state:
-            case Waiting() if known.id in self._chosen:
-                return
-            case Waiting() | Ended():
-                self._room.leave(known.id)
-                self._chosen.pop(known.id, None)
+            case Waiting():
+                if known.id in self._held:
+                    self._leave(known.id)
+            case Ended():
+                self._leave(known.id)
             case _:
                 self._chosen.pop(known.id, None)
+                self._held.add(known.id)
                 self._room.hold(known, known.state.attempt.pulsar)
 
     def wait(self, known: KnownTask) -> None:
@@ -71,9 +73,13 @@ class Places:
         return Reach(trouble=troubles[attempt.pulsar], elsewhere=elsewhere)
 
     def shun(self, pulsar: str) -> None:
-        """It let a job lie: others get the tasks for a while."""
-        if self._shun_s is not None:
-            self._shunned[pulsar] = self._steady() + self._shun_s
+        """It let a job lie that another could have had: others get the tasks for a while."""
+        self._shunned[pulsar] = self._steady() + _SHUN_S
+
+    def _leave(self, task_id: str) -> None:
+        self._room.leave(task_id)
+        self._chosen.pop(task_id, None)
+        self._held.discard(task_id)
 
     def _open(self) -> Mapping[str, str | None]:
         """For each Pulsar None if a task can go there, else why not."""

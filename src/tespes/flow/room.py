@@ -59,10 +59,6 @@ class Room:
         """How many tasks wait."""
         return len(self._order)
 
-    def waits(self, task_id: str) -> bool:
-        """Whether that task does."""
-        return task_id in self._order
-
     def wait(self, known: KnownTask) -> None:
         """The task waits for a place; if it does already, it keeps its turn."""
         if known.id in self._order:

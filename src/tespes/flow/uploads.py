@@ -129,7 +129,10 @@ class Uploads:
 
     async def _lives(self, named: Job) -> bool:
         """Whether its runner may be at work; while one is told to stop, a part of its may be on its way."""
-        known = await self._tasks.load(named.task_id)
+        try:
+            known = await self._tasks.load(named.task_id)
+        except (errors.CorruptLog, errors.UnknownEvent):  # nobody knows (see `parked`), so nothing is given up
+            return True
         state = known.state if known else None
         return isinstance(state, Claimed | Expiring | Canceling) and state.attempt.number == named.attempt
 

@@ -9,6 +9,7 @@ from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import AMQPError, AuthenticationError, ProbableAuthenticationError
 
 from tespes import errors
+from tespes.pulsar import lenient
 from tespes.pulsar.site import Tls
 
 _CONNECT_S = 10.0
@@ -19,6 +20,7 @@ async def connect(url: str, tls: Tls | None = None) -> AbstractConnection:
 
     :param tls: for an amqps URL; None is the system's certificates
     """
+    lenient.read_any_properties()
     if tls is None:
         return await aio_pika.connect(url, timeout=_CONNECT_S)
     context = ssl.create_default_context(cafile=tls.ca)

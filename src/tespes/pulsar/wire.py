@@ -11,6 +11,8 @@ from typing import Any
 
 import orjson
 
+from tespes.pulsar.lenient import UNREADABLE
+
 EXCHANGE = "pulsar"
 CONTENT_TYPE = "application/json"
 COMMANDS = ("setup", "kill", "status")
@@ -113,6 +115,8 @@ def refused(
     """What is wrong with a message before anybody looks into it, if anything is."""
     if size_bytes > MOST_BYTES:
         return Rubbish(f"{size_bytes:,} bytes, at most {MOST_BYTES:,} are expected")
+    if UNREADABLE in headers:
+        return Rubbish(f"its properties cannot be read: {str(headers[UNREADABLE])[:_SHOWN]}")
     if content_type and content_type.partition(";")[0].strip().lower() != CONTENT_TYPE:
         return Rubbish(f"the content type {content_type[:_SHOWN]!r}, {CONTENT_TYPE} is expected")
     if (content_encoding or "").lower() not in _ENCODINGS:

@@ -96,8 +96,6 @@ class Appender:
         """Write batches until cancelled. Cancelled in a write, it finishes that write first."""
         try:
             while True:
-                if self._turns is not None and not self._queue:
-                    await self._turns.end()
                 await self._filled.wait()
                 await asyncio.sleep(0)  # whoever is ready to append comes along; nobody waits for anybody who is not
                 await self._finish(asyncio.ensure_future(self._write(self._take())))
@@ -149,6 +147,9 @@ class Appender:
         self._left = batch
         try:
             await self._rounds()
+            await asyncio.sleep(0)  # whoever has an answer now may append the next
+            if self._turns is not None and not self._queue:
+                await self._turns.end()
         except errors.StoreUnavailable as error:
             self._give_up(error)
         except asyncio.CancelledError:

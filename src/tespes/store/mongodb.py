@@ -4,10 +4,13 @@ One document for each commit, one ordered `insert_many` for each batch, write co
 transactions, no change streams: it works the same on a single server and on a replica set.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import sys
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
+import pymongo.lock
 from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
@@ -169,12 +172,24 @@ class Blobs:
         return checked(sha256, content if part else None)
 
 
+async def _wait_for(work: Awaitable[bool], timeout: float | None) -> bool:  # noqa: ASYNC109 - as PyMongo calls it
+    """`asyncio.wait_for` as it is from Python 3.12 on.
+
+    Before, it waits in a task of its own. Who is cancelled while PyMongo looks for a server leaves that task behind, with the
+    lock of the client, and then nobody ever gets an answer again, not even when the server is back.
+    """
+    async with asyncio.timeout(timeout):
+        return await work
+
+
 async def open_tables(uri: str, database: str, stack: AsyncExitStack, *, writable: bool = True) -> Tables:
     """The store in that database, until the stack is closed.
 
     :param uri: MongoDB connection string; a database named in it goes before `database`
     :raises errors.SetupError: it cannot be reached, or lets nobody in
     """
+    if sys.version_info < (3, 12):
+        pymongo.lock.wait_for = _wait_for  # type: ignore[assignment, attr-defined]
     try:
         named = parse_uri(uri)
         hosts = ",".join(f"{host}:{port}" for host, port in named["nodelist"])

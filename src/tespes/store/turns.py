@@ -1,9 +1,9 @@
 """Whose turn it is to append, where several processes want to at once.
 
-Each may append whenever it likes: that positions are unique keeps the log right. But who remembers the head is faster than who must
-read it first, so one process in a hurry would lock the others out, and whatever they prepare would be for nothing. So who
-loses a race although it has just read the head lines up, in a queue that all of them see; who is writing looks there now and then,
-and lines up too. Then each writes for a moment, in turn. As soon as nobody is in line, nothing of this costs anything.
+Each may append whenever it likes: that positions are unique keeps the log right. But who remembers the head is faster than who
+must read it first: one process in a hurry would lock the others out, and whatever they prepare would be for nothing. So who
+loses a race although it has just read the head lines up, in a queue that all of them see. Who writes looks there now and then,
+and lines up too; then each writes for a moment, in turn. As soon as nobody is in line, nothing of this costs anything.
 
 The queue is advice: a ticket whose owner died, or sleeps, is taken away, and whoever appends out of turn loses a race at worst.
 """
@@ -24,7 +24,7 @@ _PATIENCE_S = 1.0
 
 
 class Turns:
-    """This process's place in the queue."""
+    """The place of this process in the queue."""
 
     def __init__(self, tickets: Tickets) -> None:
         self._tickets = tickets

@@ -54,6 +54,12 @@ class Offer:
     labels: frozenset[str] = frozenset()
     weight: float = 1.0
 
+    def __str__(self) -> str:
+        """For people: `8 places, 16 cpus`, or whatever there is."""
+        ram_gb = None if self.ram_mb is None else f"{self.ram_mb / _MB:g}"
+        there = ((self.places, "places"), (self.cpus, "cpus"), (ram_gb, "GB of memory"))
+        return ", ".join(f"{number} {of}" for number, of in there if number is not None) or "a batch system"
+
     @property
     def most_cpus(self) -> float:
         """That a single task can have."""

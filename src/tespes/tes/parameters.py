@@ -68,9 +68,18 @@ def heeded(resources: Resources) -> tuple[Resources, tuple[str, ...]]:
     notes = (_ZONES,) if resources.zones else ()
     if not resources.backend_parameters:
         return resources, notes
-    sent = resources.backend_parameters
+    kept, unsupported = _sifted(resources.backend_parameters, strict=bool(resources.backend_parameters_strict))
+    for name, value in kept.items():
+        wrong = _PARAMETERS[name](value)
+        if wrong is not None:
+            raise errors.BadRequest(f"{_FIELD}.{name}", quoted(value), wrong)
+    return resources.model_copy(update={"backend_parameters": kept}), (*notes, *_notes(unsupported))
+
+
+def _sifted(sent: Mapping[str, str], *, strict: bool) -> tuple[dict[str, str], list[str]]:
+    """What is supported, in lower case, and the names of the rest."""
     unsupported = [name for name in sent if name.lower() not in SUPPORTED_BACKEND_PARAMETERS]
-    if unsupported and resources.backend_parameters_strict:
+    if unsupported and strict:
         found = ", ".join(map(quoted, unsupported[:_NOTES_MAX]))
         known = ", ".join(SUPPORTED_BACKEND_PARAMETERS)
         allowed = f"only what is supported is expected, since backend_parameters_strict is true: {known}"
@@ -80,11 +89,7 @@ def heeded(resources: Resources) -> tuple[Resources, tuple[str, ...]]:
             same = ", ".join(quoted(each) for each in sent if each.lower() == name)
             raise errors.BadRequest(_FIELD, same, "keys that differ in more than upper and lower case are expected")
     kept = {name.lower(): value for name, value in sent.items() if name.lower() in SUPPORTED_BACKEND_PARAMETERS}
-    for name, value in kept.items():
-        allowed = _PARAMETERS[name](value)
-        if allowed is not None:
-            raise errors.BadRequest(f"{_FIELD}.{name}", quoted(value), allowed)
-    return resources.model_copy(update={"backend_parameters": kept}), (*notes, *_notes(unsupported))
+    return kept, unsupported
 
 
 def tag_notes(tags: Mapping[str, str] | None) -> tuple[str, ...]:
