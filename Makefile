@@ -6,12 +6,13 @@ STORAGES := vsftpd=vsftpd nginx=nginx-light
 # Two thirds of a test's time is waiting for others. A file's tests stay together: they share servers.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help demo test test-full check bench contracts lock clean
+.PHONY: help demo test test-full test-faults check bench contracts lock clean
 
 help:
 	@echo "make demo       run the main job on this machine (ONCE=1: end after it; STORE=mongodb; PORT=8080)"
 	@echo "make test       all tests that belong to every change"
 	@echo "make test-full  those, and what takes longer"
+	@echo "make test-faults the fault suite alone, with what takes longer"
 	@echo "make check      format, lint, types, imports"
 	@echo "make bench      measure; writes bench/RESULTS.md"
 	@echo "make contracts  write events/ and projections/ anew from the code"
@@ -34,6 +35,10 @@ test-full: .venv/ready .venv-pulsar/ready .venv-snakemake/ready
 	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap $(ENGINES) $(STORAGES) chromium=chromium
 	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not slow"
 	$(BIN)/python -m pytest -q -m slow
+
+test-faults: .venv/ready .venv-pulsar/ready
+	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server
+	$(BIN)/python -m pytest -q tests/faults
 
 check: .venv/ready
 	$(BIN)/ruff format --check src tests bench

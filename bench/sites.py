@@ -23,8 +23,8 @@ _AT_ONCE = 32
 _WITHIN_S = 120.0
 _OVER = frozenset({"COMPLETE", "EXECUTOR_ERROR", "SYSTEM_ERROR", "CANCELED", "PREEMPTED"})
 _HOW = """\
-`tespes serve` with every role on SQLite, RabbitMQ, and two Pulsars of {slots} places each that the benchmark plays: it takes the
-setup messages, and each job claims, reports and delivers by HTTP as the runner does, in no time. {count:,} tasks of `true`
+`tespes serve` with every role on SQLite, RabbitMQ, and two Pulsars of {slots} places each that the benchmark plays: it takes
+the setup messages, and each job claims, reports and delivers by HTTP as the runner does, in no time. {count:,} tasks of `true`
 are submitted by {at_once} callers; the rate is that from the first POST until the last task is COMPLETE. The steps are
 the times between the events of the log."""
 _RUNTIME = 'runtime = {kind = "sandbox"}'

@@ -12,10 +12,10 @@ _PROCESSES = 4
 _CALLERS = (16, 64)
 _SECONDS = 3.0
 _HOW = f"""\
-{_PROCESSES} processes append to one log for {_SECONDS:g} s, as in "Durable appends": each commit is a task of its own, each caller has
-one append under way. Before each round, one process alone does the same in a log of its own, with as many callers as each of
-the {_PROCESSES} has. The least of them is what the process with the fewest appends had, of an equal part. The MongoDB is
-the small wire server of the tests; it, the writers and this program share the cores."""
+{_PROCESSES} processes append to one log for {_SECONDS:g} s, as in "Durable appends": each commit is a task of its own, each
+caller has one append under way. Before each round, one process alone does the same in a log of its own, with as many callers
+as each of the {_PROCESSES} has. The least of them is what the process with the fewest appends had, of an equal part. The
+MongoDB is the small wire server of the tests; it, the writers and this program share the cores."""
 
 
 async def measure(bench: Bench) -> report.Group:

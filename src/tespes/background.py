@@ -1,6 +1,7 @@
 """The owner of everything that runs in the background."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Final, Self
@@ -18,7 +19,7 @@ class Background:
 
     def start(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run that until the service ends."""
-        self._tasks.append(self._group.create_task(run(), name=name))
+        self._tasks.append(self._group.create_task(_until_cancelled(name, run), name=name))
 
     def let_go(self) -> None:
         """Cancel all but the first, on which the others rest, and do not wait: leaving the block does."""
@@ -45,3 +46,14 @@ class Background:
         if task not in self._told:
             self._told.add(task)
             task.cancel()
+
+
+async def _until_cancelled(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """A part that ends by itself, in whatever way, takes the service with it: half of one would look alive and do nothing."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - this is a coroutine
+    with contextlib.suppress(asyncio.CancelledError):
+        await run()
+    if task.cancelling():
+        raise asyncio.CancelledError
+    raise RuntimeError(f"{name} ended by itself")

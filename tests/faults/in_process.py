@@ -100,6 +100,18 @@ class Crashable:
         else:  # its files are locked until it is gone
             await _end([life.task])
 
+    async def is_well(self) -> None:
+        """Nobody but a crash may end it.
+
+        :raises AssertionError: it ended by itself
+        """
+        if self.life is not None and self.life.task.done():
+            try:
+                await self.life.task
+            except BaseException as error:
+                raise AssertionError("TESPES ended by itself") from error
+            raise AssertionError("TESPES ended by itself, without a word")
+
     async def bury(self) -> None:
         """Nothing of it is left."""
         await self.crash()

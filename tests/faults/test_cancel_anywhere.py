@@ -28,6 +28,7 @@ async def canceled(world: World, task_id: str) -> list[str]:
     return seen.types(task_id)
 
 
+@pytest.mark.slow
 async def test_before_there_is_a_place(world: World) -> None:
     """No attempt was made."""
     await world.add_site(slots=1)
@@ -72,7 +73,7 @@ async def test_between_the_receipt_and_the_claim(world: World) -> None:
     assert "AttemptClaimed" not in (await world.check()).types(task_id)
 
 
-@pytest.mark.parametrize("runtime", ["sandbox", "docker"])
+@pytest.mark.parametrize("runtime", [pytest.param("sandbox", marks=pytest.mark.slow), "docker"])
 async def test_while_it_runs(world: World, runtime: str) -> None:
     """The runner hears of it and stops."""
     await world.add_site(runtime=runtime)
@@ -82,7 +83,7 @@ async def test_while_it_runs(world: World, runtime: str) -> None:
     await canceled(world, task_id)
 
 
-@pytest.mark.parametrize("phase", ["staging in", "staging out"])
+@pytest.mark.parametrize("phase", ["staging in", pytest.param("staging out", marks=pytest.mark.slow)])
 async def test_while_files_are_moved(world: World, phase: str) -> None:
     """Before the first executor, and after the last."""
     site = await world.add_site()
@@ -97,6 +98,7 @@ async def test_while_files_are_moved(world: World, phase: str) -> None:
     assert ("ExecutorEnded" in types) is (phase == "staging out")
 
 
+@pytest.mark.slow
 async def test_while_its_pulsar_is_down(world: World) -> None:
     """The orphan's runner hears of it by HTTP, and that is enough."""
     site = await world.add_site()
@@ -107,7 +109,7 @@ async def test_while_its_pulsar_is_down(world: World) -> None:
     await canceled(world, task_id)
 
 
-@pytest.mark.parametrize("runtime", ["sandbox", "docker"])
+@pytest.mark.parametrize("runtime", ["sandbox", pytest.param("docker", marks=pytest.mark.slow)])
 async def test_while_the_runner_hears_nothing(world: World, runtime: str) -> None:
     """The node cannot reach TESPES: Pulsar is told to kill, until it says that it has."""
     site = await world.add_site(runtime=runtime)
@@ -118,6 +120,7 @@ async def test_while_the_runner_hears_nothing(world: World, runtime: str) -> Non
     await canceled(world, task_id)
 
 
+@pytest.mark.slow
 async def test_while_the_pulsar_of_a_deaf_runner_is_down(world: World) -> None:
     """Nobody can be told: CANCELING, until the Pulsar is back; it finds the orphan and kills it."""
     site = await world.add_site()
@@ -133,6 +136,7 @@ async def test_while_the_pulsar_of_a_deaf_runner_is_down(world: World) -> None:
     await world.check()
 
 
+@pytest.mark.slow
 async def test_while_rabbitmq_is_away(world: World) -> None:
     """What the runner says by HTTP is enough."""
     site = await world.add_site()
@@ -146,6 +150,7 @@ async def test_while_rabbitmq_is_away(world: World) -> None:
     await canceled(world, task_id)
 
 
+@pytest.mark.slow
 async def test_right_before_tespes_crashes(world: World) -> None:
     """What was answered is in the log: it is carried out after the restart."""
     await world.add_site()

@@ -117,6 +117,7 @@ async def test_a_signal_is_told_by_the_exit_code_in_one_of_two_ways(subject: Sub
     assert final["returncode"] in {137, -9}
 
 
+@pytest.mark.slow
 @both
 async def test_a_second_setup_of_a_job_is_receipted_and_ignored(subject: Subject, job_id: str) -> None:
     """While it runs and when it has ended."""
@@ -213,6 +214,7 @@ async def test_of_a_long_output_the_beginning_and_the_end_are_sent(subject: Subj
     assert output.endswith("last\n")
 
 
+@pytest.mark.slow
 @both
 async def test_a_byte_that_is_no_text_silences_the_job(subject: Subject, job_id: str) -> None:
     """Its end is never told and no question is answered. So TESPES's runner prints ASCII and nothing else."""
@@ -225,6 +227,7 @@ async def test_a_byte_that_is_no_text_silences_the_job(subject: Subject, job_id:
     assert wire.said(job_id) == ["running"]
 
 
+@pytest.mark.slow
 @both
 async def test_what_is_said_to_a_queue_that_is_not_there_is_gone(subject: Subject, job_id: str) -> None:
     """Nothing comes later. So TESPES declares every queue before it says anything."""

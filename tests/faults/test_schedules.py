@@ -82,7 +82,11 @@ class Servers:
                 async with asyncio.timeout(SCHEDULE_WITHIN_S):
                     await schedule.run()
             except Exception as error:  # noqa: BLE001 - whatever it is, it is shown with what led to it
-                traces = "".join(traceback.format_exception(error)) if not isinstance(error, AssertionError) else error
+                traces = (
+                    "".join(traceback.format_exception(error))
+                    if error.__cause__ or not isinstance(error, AssertionError)
+                    else error
+                )
                 return f"{report(schedule, lines)}\n{traces}"
         return None
 

@@ -35,6 +35,7 @@ async def test_pulsar_is_killed_in_mid_job_and_the_task_completes_from_the_same_
     assert "AttemptOrphaned" in (await world.check()).types(task_id)
 
 
+@pytest.mark.slow
 @on_sqlite
 @pytest.mark.parametrize("kind", ["queued_cli", "unqueued", "queued_condor"])
 async def test_pulsar_is_killed_in_mid_job_with_another_manager(world: World, kind: Any) -> None:
@@ -49,6 +50,7 @@ async def test_pulsar_is_killed_in_mid_job_with_another_manager(world: World, ki
     await world.check()
 
 
+@pytest.mark.slow
 @on_sqlite
 async def test_a_job_whose_node_died_is_given_up_and_the_risk_is_named(world: World) -> None:
     """Pulsar lost it, its runner says nothing any more: the task ends, and the log says what is not known."""
@@ -95,6 +97,7 @@ async def test_a_job_without_an_exit_code_ends_its_task(world: World) -> None:
     await world.check()
 
 
+@pytest.mark.slow
 @on_sqlite
 async def test_messages_that_come_late_twice_and_mixed_up_change_nothing(world: World) -> None:
     """Twenty tasks; each runs once."""
@@ -109,6 +112,7 @@ async def test_messages_that_come_late_twice_and_mixed_up_change_nothing(world: 
     assert all(seen.types(task_id).count("ExecutorStarted") == 1 for task_id in ids)
 
 
+@pytest.mark.slow
 @on_sqlite
 async def test_the_result_is_found_at_the_end_of_a_megabyte(world: World) -> None:
     """Whoever else wrote to the job's output: the last line counts. It is all there is, if TESPES was away meanwhile."""
@@ -141,6 +145,7 @@ async def test_a_queue_that_somebody_deleted_is_declared_again(world: World) -> 
     await world.check()
 
 
+@pytest.mark.slow
 @on_sqlite
 async def test_a_broker_that_refuses_messages_is_asked_again(world: World, rabbitmq: PrivateRabbitMQ) -> None:
     """A full queue answers with a nack: the attempt waits, and goes on when there is room."""
@@ -201,6 +206,7 @@ async def test_a_pulsar_that_left_the_settings_loses_no_task(world: World) -> No
     await world.check()
 
 
+@on_sqlite
 async def test_clients_that_hang_up_in_the_middle_of_a_request_leave_whole_tasks_or_none(world: World) -> None:
     """After the head, in the body, or before the answer: what was accepted runs, and TESPES serves on."""
     await world.add_site()

@@ -1,4 +1,7 @@
-"""Two `tespes serve` on one MongoDB, one of them killed with -9 again and again while tasks keep coming: none is lost or doubled."""
+"""Two `tespes serve` on one MongoDB; one of them is killed with -9 again and again while tasks keep coming.
+
+None is lost, none is doubled.
+"""
 
 import json
 import os
@@ -23,7 +26,7 @@ from simulated import Record, SimulatedPulsar, Way
 from stores import MongoDB
 from tespes.local.rabbitmq import PrivateRabbitMQ
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
 SITES = ("north", "south")
 ENDED_WITHIN_S = 60.0
@@ -54,7 +57,7 @@ def simulated_sites(loop: Loop, broker_url: str, record: Record, name: str) -> I
             loop.run(pulsar.stop())
 
 
-@pytest.fixture(params=[15, pytest.param(120, marks=pytest.mark.slow)], ids=lambda seconds: f"{seconds}s")
+@pytest.fixture(params=[15, 120], ids=lambda seconds: f"{seconds}s")
 def for_s(request: pytest.FixtureRequest) -> float:
     """How long tasks come and processes die."""
     return float(request.param)

@@ -170,7 +170,7 @@ class World:
         """The task, once it is in one of these states; in a terminal one if none is named."""
         wanted = states or tuple(oracle.ENDS.values())
         async with asyncio.timeout(ENDED_WITHIN_S):
-            while await self.state(task_id) not in wanted:
+            while await self.state(task_id) not in wanted:  # noqa: ASYNC110 - only asking tells
                 await asyncio.sleep(0.02)
         return await self.get(task_id)
 
@@ -199,6 +199,8 @@ class World:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + ENDED_WITHIN_S
         while True:
+            for process in self.processes:
+                await process.is_well()
             seen = await self.look()
             if loop.time() > deadline or (seen.is_whole and not self.record.alive()):
                 break

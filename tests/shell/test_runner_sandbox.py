@@ -254,7 +254,7 @@ async def test_a_runner_that_is_killed_as_it_starts_a_sandbox_leaves_none(tespes
                 await asyncio.sleep(0)
         job.process.kill()
         await job.process.wait()
-        await until(lambda mark=mark: not running(mark), within_s=10)
+        await until(lambda: not running(mark), within_s=10)  # noqa: B023 - waited for in the same round
 
 
 async def test_the_end_by_the_node_is_a_reason(tespes: Tespes, start: Start) -> None:

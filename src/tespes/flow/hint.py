@@ -40,7 +40,8 @@ class Hint:
         pause = _BACK_OFF_S[0]
         while True:
             try:
-                await self._connected()
+                with broker.talking():
+                    await self._connected()
                 pause = _BACK_OFF_S[0]
             except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
                 _log.info("no hints between processes", broker=broker.shown(self._url), reason=str(error))

@@ -65,9 +65,10 @@ class Link:
         pause = _BACK_OFF_S[0]
         while True:
             try:
-                await self._connected()
+                with broker.talking():
+                    await self._connected()
                 pause = _BACK_OFF_S[0]
-            except (AMQPError, OSError, TimeoutError) as error:
+            except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
                 shown = broker.shown(self.site.broker_url)
                 _log.warning("RabbitMQ is away", pulsar=self.site.name, broker=shown, reason=str(error))
             await asyncio.sleep(pause)
@@ -99,12 +100,13 @@ class Link:
             self._channel, self._exchange = channel, exchange
             tags: dict[str, str] = {}
             try:
-                if self._listens:
-                    tags = await self._consume(channel, answers)
-                self.up.set()
-                self.connected()
-                _log.info("connected to RabbitMQ", pulsar=self.site.name, broker=broker.shown(self.site.broker_url))
-                await self._until_closed(channel, connection)
+                with broker.talking():
+                    if self._listens:
+                        tags = await self._consume(channel, answers)
+                    self.up.set()
+                    self.connected()
+                    _log.info("connected to RabbitMQ", pulsar=self.site.name, broker=broker.shown(self.site.broker_url))
+                    await self._until_closed(channel, connection)
             except asyncio.CancelledError:
                 await self._finish(answers, tags)
                 raise
@@ -152,7 +154,8 @@ class Link:
         self._unread = self._unread_before = ()
         try:
             while True:
-                await self._count_readers(connection)
+                with broker.talking():
+                    await self._count_readers(connection)
                 await asyncio.sleep(self._look_s / _LOOKS_IN_TROUBLE if self.trouble else self._look_s)
         except (AMQPError, OSError, TimeoutError, RuntimeError):  # the connection breaks, or a queue is gone
             self._stale.set()
@@ -212,9 +215,10 @@ class Link:
 
     async def _settle(self, message: AbstractIncomingMessage, name: str, reason: str | None) -> None:
         try:
-            if reason is not None:
-                await self._bury(message, name, reason)
-            await message.ack()
+            with broker.talking():
+                if reason is not None:
+                    await self._bury(message, name, reason)
+                await message.ack()
         except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
             _log.info("a message could not be settled and will come again", queue=name, reason=str(error))
             await asyncio.sleep(_BACK_OFF_S[1])
@@ -240,7 +244,8 @@ class Link:
         )
         try:
             async with asyncio.timeout(_CONFIRM_S):
-                await exchange.publish(message, routing_key=wire.queue(self._prefix, name), mandatory=True)
+                with broker.talking():
+                    await exchange.publish(message, routing_key=wire.queue(self._prefix, name), mandatory=True)
         except (AMQPError, DeliveryError, OSError, TimeoutError, RuntimeError) as error:
             if isinstance(error, DeliveryError):  # nobody has the queue any more: declare it again
                 self._stale.set()

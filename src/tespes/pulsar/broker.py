@@ -1,7 +1,9 @@
 """A RabbitMQ: logging in, finding out beforehand whether that works, and how it is named for people."""
 
+import asyncio
 import contextlib
 import ssl
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import aio_pika
@@ -27,6 +29,21 @@ async def connect(url: str, tls: Tls | None = None) -> AbstractConnection:
     if tls.certificate:
         context.load_cert_chain(tls.certificate, tls.key)
     return await aio_pika.connect(url, timeout=_CONNECT_S, ssl_context=context)
+
+
+@contextlib.contextmanager
+def talking() -> Iterator[None]:
+    """Around what is said over a connection: one that breaks cancels whoever waits for an answer, as if somebody wanted that.
+
+    :raises ConnectionError: it broke
+    """
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise ConnectionError("the connection broke") from error
 
 
 async def check(url: str) -> None:
