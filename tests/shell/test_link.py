@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit
 
 import aio_pika
 import pytest
 
+from simulated import Way
 from tespes import errors
 from tespes.local.rabbitmq import PrivateRabbitMQ
 from tespes.pulsar import Site, amqp, wire
@@ -155,3 +157,24 @@ async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(15):
         while not true():  # noqa: ASYNC110 - the tests wait for what comes, whoever brings it
             await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("after_s", [0.005 * step for step in range(4, 36, 2)])
+async def test_a_connection_that_breaks_at_any_moment_is_opened_again(rabbitmq: PrivateRabbitMQ, after_s: float) -> None:
+    """Also in the middle of a question, when the library cancels whoever asked."""
+    parts = urlsplit(rabbitmq.url)
+    async with Way(parts.port or 0) as way:
+        way.delay_s = 0.003
+        url = parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{way.port}").geturl()
+        link = amqp.Link(Site("broken", url, "broken", None, 1, {"kind": "sandbox"}, "http://127.0.0.1:1"), Ear().handle)
+        running = asyncio.ensure_future(link.run())
+        try:
+            await asyncio.sleep(after_s)
+            way.cut()
+            async with asyncio.timeout(15):
+                await asyncio.wait({running, asyncio.ensure_future(link.up.wait())}, return_when=asyncio.FIRST_COMPLETED)
+            assert not running.done()
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
