@@ -216,6 +216,18 @@ class TestClaimed:
         back = dataclasses.replace(known, killed=1, last_s=3610, runner_s=3612)
         assert isinstance(step(told, back, 3613), WaitUntil), "it was heard again"
 
+    def test_a_job_that_no_kill_ends_is_given_up(self) -> None:
+        """Pulsar may say `running` for ever of a job that is dead: after `abandon_s` of kills it is believed no more."""
+        told = (*RUNNING, *ALL_TOLD)
+        killed = contact(pulsar_s=7300, killed=60, last_s=7199)
+        assert isinstance(step(told, killed, 7199.9), Kill | WaitUntil)
+        given_up = step(told, killed, 7200)
+        assert isinstance(given_up, GiveUp)
+        assert "may still run" in given_up.reason
+        canceled = step((*told, ASKED), contact(pulsar_s=3700, killed=60, last_s=3599), 3600)
+        assert isinstance(canceled, GiveUp)
+        assert "killed 60 times" in canceled.reason
+
     def test_a_runner_at_a_pulsar_that_was_removed_goes_on(self) -> None:
         """Its result comes by HTTP; if it falls silent, nobody can kill it, and the event names the risk."""
         told = (*RUNNING, g.delayed("Pulsar site-a is not in the settings any more"))

@@ -43,6 +43,11 @@ SETTINGS: Object = {
         "runner_stops_s": 1.0,
         "kill_every_s": 0.2,
         "silence_s": 1.5,
+        "unreceived_s": 1.0,
+        "withdraw_s": 3.0,
+        "staging_s": 3.0,
+        "unanswered_s": 2.0,
+        "abandon_s": 4.0,
     },
     "lease": {"expires_s": 1.5},
 }

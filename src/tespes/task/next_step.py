@@ -114,6 +114,7 @@ def _claimed(state: Claimed, contact: Contact, patience: Patience, reach: Reach)
     yield _abandoned(attempt, contact, patience)
     silent_s = _after(contact.runner_s, patience.abandon_s)
     if contact.pulsar_s >= silent_s:
+        yield _unkilled(attempt, silent_s, contact, patience)
         reason = f"the runner has not been heard for {_time(patience.abandon_s)}, though its job runs: it is killed"
         yield from _delayed(attempt, silent_s, reason)
         yield max(silent_s, _killed_again(contact, patience)), Kill(attempt)
@@ -136,6 +137,7 @@ def _stopping(state: Expiring | Canceling, contact: Contact, patience: Patience,
     reason = f"Pulsar {attempt.pulsar} has not confirmed for {_time(patience.unanswered_s)} that the job is dead{_why(reach)}"
     yield from _delayed(attempt, _after(contact.since_s, patience.unanswered_s), reason)
     if contact.killed:
+        yield _unkilled(attempt, max(contact.since_s, contact.runner_s), contact, patience)
         yield _killed_again(contact, patience), Kill(attempt)
     elif contact.told_s is not None:
         yield contact.told_s + patience.runner_stops_s, Kill(attempt)
@@ -174,6 +176,13 @@ def _abandoned(attempt: Attempt, contact: Contact, patience: Patience) -> Rule:
     who = f"neither its runner nor Pulsar {attempt.pulsar}"
     reason = f"{who} has said anything of the job {attempt.job_id} for {_time(patience.abandon_s)}: it may still run"
     return _after(contact.heard_s, patience.abandon_s), GiveUp(attempt, reason)
+
+
+def _unkilled(attempt: Attempt, since_s: float, contact: Contact, patience: Patience) -> Rule:
+    """A Pulsar that was restarted may say `running` for ever of a job that is long dead (Pulsar reference: unqueued)."""
+    what = f"the job {attempt.job_id} was killed {contact.killed} times in {_time(patience.abandon_s)}"
+    reason = f"{what}, but Pulsar {attempt.pulsar} still says that it runs, and its runner is silent: it may still run"
+    return _after(since_s, patience.abandon_s), GiveUp(attempt, reason)
 
 
 def _removed(attempt: Attempt) -> str:
