@@ -199,6 +199,23 @@ async def test_a_restart_of_tespes_fails_nothing(tespes: Tespes, start: Start) -
     assert tespes.result == line
 
 
+async def test_no_command_starts_before_tespes_knows_that_it_does(tespes: Tespes, start: Start) -> None:
+    """Else a node that dies then would look as if nothing had begun, and the commands would run a second time."""
+    tespes.plan = plan({"command": shell("echo x > /out/x")}, outputs=[file(0, "/out/x")])
+    busy = iter([problem(503, "the database is away")] * 2)
+    tespes.answers["executor_started"] = lambda: next(busy, None)
+    line = await (await start(tespes.url)).ended()
+    assert line["outcome"] == "succeeded"
+    assert len(tespes.reports("executor_started")) == 3
+    tespes.heard.clear()
+    tespes.plan = plan({"command": ["true"]}, report_patience_s=0.5)
+    tespes.answers["executor_started"] = lambda: problem(503, "the database is away")
+    line = await (await start(tespes.url)).ended()
+    assert (line["outcome"], line["retryable"], line["executors"]) == ("system_failed", True, [])
+    assert line["phase"] == "inputs"
+    assert tespes.reports("executor_ended") == []
+
+
 async def test_a_result_that_tespes_never_takes_is_still_the_last_line(tespes: Tespes, start: Start) -> None:
     """After `report_patience_s`, Pulsar's final message is the other way."""
     tespes.answers["result"] = lambda: web.Response(status=500)

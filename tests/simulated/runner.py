@@ -105,6 +105,8 @@ class Runner:
             succeeded = await self._work(plan)
         except Stopped:
             return self._result("killed", "TESPES does not want this attempt any more")
+        except SystemFailure as failure:
+            return self._result("system_failed", str(failure), retryable=failure.retryable)
         return self._result("succeeded" if succeeded else "executor_failed", None)
 
     async def _work(self, plan: Object) -> bool:
@@ -113,8 +115,12 @@ class Runner:
         await self._unless_stopped(asyncio.sleep(self._node.staging_in_s))
         succeeded = True
         for index, executor in enumerate(plan["executors"]):
+            started = {"report": "executor_started", "executor": index, "at": _now()}
+            if index:
+                await self._report(started)
+            else:
+                await self._begin(started, float(plan["report_patience_s"]))
             self._phase = f"executor {index}"
-            await self._report({"report": "executor_started", "executor": index, "at": _now()})
             ended = await self._executor(index, executor)
             self._executors.append(ended)
             await self._report({"report": "executor_ended", **ended})
@@ -189,6 +195,19 @@ class Runner:
                 break
             await asyncio.sleep(wait_s)
         raise SystemFailure("cannot reach TESPES", retryable=True)
+
+    async def _begin(self, report: Object, patience_s: float) -> None:
+        """Nothing starts before TESPES knows that it does."""
+        deadline = time.monotonic() + patience_s
+        for wait_s in _waits():
+            status, _ = await self._post("reports", report, 30.0)
+            if status == _GONE:
+                self._stopped.set()
+            if 0 < status < _SERVER_ERROR:
+                return
+            if time.monotonic() + wait_s > deadline:
+                raise SystemFailure("cannot reach TESPES", retryable=True)
+            await self._unless_stopped(asyncio.sleep(wait_s))
 
     async def _report(self, report: Object) -> None:
         status, _ = await self._post("reports", report, _REPORT_TIMEOUT_S)

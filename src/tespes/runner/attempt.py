@@ -101,8 +101,8 @@ class Work:
     def _run_executors(self, containers: protocol.Runtime) -> bool:
         workshop = executor.Workshop(containers, self._files, self._stopped, int(self._plan["tail_bytes"]), self._live)
         for index, order in enumerate(self._plan["executors"]):
+            self._report_start(index)
             self._record.phase = f"executor {index}"
-            self._report({"report": "executor_started", "executor": index, "at": clock.now()})
             ended = executor.run(index, order, workshop)
             self._record.executors.append(ended)
             self._stopped.check()
@@ -110,6 +110,14 @@ class Work:
             if ended["exit_code"] and not order.get("ignore_error"):
                 return False
         return True
+
+    def _report_start(self, index: int) -> None:
+        started = {"report": "executor_started", "executor": index, "at": clock.now()}
+        if index:
+            self._report(started)
+        else:
+            self._tespes.begin(started)
+            self._stopped.check()
 
     def _report(self, report: protocol.JsonObject) -> None:
         self._tespes.report(report)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from . import protocol, stop
 
 GONE = 410
-_CLAIM_TIMEOUT_S = 30.0
+_ANSWER_TIMEOUT_S = 30.0
 _REPORT_TIMEOUT_S = 5.0
 
 
@@ -31,22 +31,18 @@ class Callback:
 
     def claim(self, node: Dict[str, str], patience_s: float) -> protocol.Plan:
         """The plan; raises `Superseded` if the attempt is not to run, `SystemFailure` if there is no answer in time."""
-        deadline = time.monotonic() + patience_s
-        claim = {"run_id": self._run_id, "node": node}
-        for wait_s in clock.waits():
-            left_s = max(1.0, deadline - time.monotonic())
-            try:
-                status, body = self._post("claim", claim, min(left_s, _CLAIM_TIMEOUT_S))
-            except OSError as error:
-                why = faults.network_reason(error)
-            else:
-                if status < call.SERVER_ERROR:
-                    return _plan(status, body)
-                why = problem(status, body)["detail"]
-            if time.monotonic() + wait_s > deadline:
-                break
-            self._stopped.wait(wait_s)
-        raise self.unreachable(why)
+        return _plan(*self._insist("claim", {"run_id": self._run_id, "node": node}, patience_s))
+
+    def begin(self, report: protocol.JsonObject) -> None:
+        """Have TESPES know that the first executor starts, before it does; raises `SystemFailure` if it is away for too long.
+
+        A task whose commands began is not tried again unless it asks for that, and only TESPES's log can say that they began.
+        """
+        status, body = self._insist("reports", report, self.patience_s)
+        if status == GONE:
+            self._stopped.give(faults.Killed("TESPES does not want this attempt any more"))
+        elif status >= call.REDIRECTION:
+            raise faults.SystemFailure(f"TESPES refused the report: {problem(status, body)['detail']}")
 
     def report(self, report: protocol.JsonObject) -> None:
         """Tell TESPES, once: what is lost here is repeated by the result. The answer 410 is the order to stop."""
@@ -69,7 +65,7 @@ class Callback:
         deadline = time.monotonic() + self.patience_s
         for wait_s in clock.waits():
             try:
-                status, _ = self._post("result", result, _CLAIM_TIMEOUT_S)
+                status, _ = self._post("result", result, _ANSWER_TIMEOUT_S)
             except OSError:
                 status = call.SERVER_ERROR
             if status < call.SERVER_ERROR or time.monotonic() + wait_s > deadline:
@@ -78,6 +74,24 @@ class Callback:
 
     def unreachable(self, why: str) -> faults.SystemFailure:
         return faults.SystemFailure(f"cannot reach TESPES at {self.address.url}: {why}", retryable=True)
+
+    def _insist(self, route: str, document: protocol.JsonObject, patience_s: float) -> Tuple[int, bytes]:
+        """The first answer that is no failure of the server itself; raises `SystemFailure` if there is none in that time."""
+        deadline = time.monotonic() + patience_s
+        for wait_s in clock.waits():
+            left_s = max(1.0, deadline - time.monotonic())
+            try:
+                status, body = self._post(route, document, min(left_s, _ANSWER_TIMEOUT_S))
+            except OSError as error:
+                why = faults.network_reason(error)
+            else:
+                if status < call.SERVER_ERROR:
+                    return status, body
+                why = problem(status, body)["detail"]
+            if time.monotonic() + wait_s > deadline:
+                break
+            self._stopped.wait(wait_s)
+        raise self.unreachable(why)
 
     def _post(self, route: str, document: protocol.JsonObject, timeout_s: float) -> Tuple[int, bytes]:
         body = json.dumps(document).encode("ascii")
