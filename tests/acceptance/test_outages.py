@@ -140,7 +140,7 @@ def test_rubbish_goes_to_the_dead_letters(loop_thread: Loop, tespes: Tespes, rab
     assert letters == {
         b"{": "not JSON: unexpected end of data: line 1 column 2 (char 1)",
         b"null": "not a JSON object",
-        unknown: "the job nobody-1 is not known here",
+        unknown: "the job nobody-1 is not known here: does another TESPES have the same queues?",
     }
     assert tespes.ended(tespes.submit(task))["state"] == "COMPLETE"
 

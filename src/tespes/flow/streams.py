@@ -14,7 +14,7 @@ from tespes.events import Entry, Recorded
 from tespes.store import Log
 
 Value = TypeVar("Value")
-KEPT_BYTES = 24 * 2**20  # of events as they are stored; folded they weigh several times as much
+KEPT_BYTES = 8 * 2**20  # of events as they are stored; folded they weigh several times as much
 _FOLD_BYTES = 1024
 
 
