@@ -1,10 +1,14 @@
 """The one composition root: builds everything once, hands it down, and takes it down in the opposite order."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
+
+from aiohttp import web
 
 from tespes import api, pulsar, serving, store, surroundings
 from tespes import settings as configuration
@@ -19,7 +23,7 @@ from tespes.flow.effects import Means
 from tespes.flow.execute import Tasks
 from tespes.flow.health import Check, Health
 from tespes.flow.hint import Hint
-from tespes.flow.lead import Contender, Lease, holder
+from tespes.flow.lead import Contender, Lease, Work, holder
 from tespes.flow.listen import Listener
 from tespes.flow.live import Live
 from tespes.flow.parked import Parked
@@ -33,12 +37,13 @@ from tespes.flow.uploads import Uploads
 from tespes.projections import TASK_VIEW
 from tespes.pulsar import amqp
 from tespes.settings import Settings
+from tespes.settings.leaving import Leaving
 from tespes.storage import Storage
 from tespes.store import Store
 from tespes.tes import parameters
 from tespes.tes.service import service_info
 
-_FOR_REQUESTS = 0.5  # of the time to leave; the rest is for what is being written
+Run = Callable[[], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,144 +66,192 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
     :raises errors.SetupError: something that a person has to mend
     """
     async with AsyncExitStack() as stack:
-        configuration.roles(settings)
+        roles, leaving = configuration.roles(settings), configuration.leaving(settings)
         opened = await store.open_store(configuration.store_options(settings), settings.state_dir, stack)
         surroundings.allow_descriptors()
         listening, url = serving.listen(settings.http.host, settings.http.port)
         stack.callback(listening.close)
         configuration.sites(settings, surroundings.USUAL_URL, url)  # what is wrong there is said before anything is started
+        key = await surroundings.agreed_key(settings, opened.agreements)
         broker_url, broker_used = await surroundings.rabbitmq(settings, stack)
-        background = await stack.enter_async_context(Background())
+        background = await stack.enter_async_context(Background(leaving.again_s))
         background.start("append", opened.log.run)
-        built = _Built(settings, opened, configuration.sites(settings, broker_url, url), broker_url)
-        stack.push_async_callback(built.storage.close)
-        await built.projector.prepare()
-        built.start(background)
-
-        def release() -> None:
-            """Nobody is kept waiting by a process that is about to end, and nothing new is begun."""
-            built.bell.close()
-            background.let_go()
-
-        drain_s = settings.http.drain_s * _FOR_REQUESTS
-        served = serving.served(listening, built.application, built.requests, release, drain_s)
-        await stack.enter_async_context(served)
-        uses = (f"log: {opened.description}", f"broker: {broker_used}", _described(built.sites))
+        given = _Given(settings, roles, leaving, opened, configuration.sites(settings, broker_url, url), broker_url, key)
+        surroundings.warn_of_own_address(given.sites.values(), url, is_shared=opened.leases is not None)
+        parts = _parts(given)
+        stack.push_async_callback(parts.storage.close)
+        await parts.projector.prepare()
+        for name, run in _followers(given, parts):
+            background.start(name, run)
+        await stack.enter_async_context(_served(given, parts, listening, background))
+        uses = (f"log: {opened.description}", f"broker: {broker_used}", surroundings.described(given.sites.values()))
         yield Service(url, uses, opened)
 
 
-class _Built:
-    """The parts, put together."""
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What everything is built of.
 
-    def __init__(self, settings: Settings, opened: Store, sites: dict[str, pulsar.Site], broker_url: str) -> None:
-        self.sites = sites
-        self._roles = configuration.roles(settings)
-        self._is_shared = opened.leases is not None
-        self.requests = Requests()
-        name = holder()
-        self._contender = Contender(opened.leases, opened.log, name, settings.lease.expires_s)
-        self._hint = Hint(opened.log, broker_url, name)
-        log, documents, blobs = opened.log, opened.documents, opened.blobs
-        key = surroundings.runner_key(settings)
-        tasks = Tasks(log)
-        self._signs = Signs(opened.signs)
-        results = Results(tasks, blobs)
-        self.bell = Bell(log)
-        live = Live(self.bell)
-        reader = TaskReader(log, documents, blobs, configuration.showing(settings))
-        self.projector = Projector(log, documents, TASK_VIEW)
-        listens = "listen" in self._roles
-        self._links = {
-            name: _link(site, Listener(name, tasks, results, self._signs), listens=listens) for name, site in sites.items()
-        }
-        terms = pulsar.Terms(settings.runner.claim_timeout_s, settings.runner.report_patience_s)
-        self._pulsars = Pulsars(log, self._links)
-        means = Means(self._links, self._pulsars, key, terms, configuration.patience(settings))
-        make_room = partial(Room, sites, configuration.defaults(settings), settings.placement.patience_s)
-        self._make_dispatch: Callable[[], Dispatch] = lambda: Dispatch(opened, tasks, self._signs, make_room(), means)
-        self.storage = Storage(configuration.storage_options(settings))
-        self._uploads = Uploads(opened.uploads, self.storage, tasks, log)
-        attendant = Attendant(
-            tasks=tasks,
-            results=results,
-            signs=self._signs,
-            bell=self.bell,
-            live=live,
-            storage=self.storage,
-            sites=sites,
-            key=key,
-            habits=configuration.habits(settings),
-        )
-        transfers = Transfers(working=attendant.working, storage=self.storage, blobs=blobs, uploads=self._uploads)
-        info = service_info(configuration.service(settings), self.storage.usable(), parameters.SUPPORTED_BACKEND_PARAMETERS)
-        routes = api.TaskRoutes(tasks, reader, blobs, self.bell, settings.http.cancel_wait_s, info)
-        self._health = Health(_checks(settings, opened, self._links if self._roles & {"listen", "dispatch"} else {}))
-        health = api.HealthRoutes(self._health, settings.roles)
-        if "api" not in self._roles:
-            self.application = api.nothing_but(health)
-            self.requests.watch(self.application)
-            return
-        http = settings.http
-        self.application = api.application(
-            routes,
-            api.LiveRoutes(reader, live),
-            api.RunnerRoutes(attendant),
-            api.TransferRoutes(attendant, transfers, settings.storage.silence_s),
-            health,
-            operator=api.OperatorRoutes(
-                key=key,
-                pulsars=self._pulsars,
-                make_room=make_room,
-                tasks=tasks,
-                documents=documents,
-                dead=DeadOffice(sites.values()),
-                parked=Parked(log, documents, TASK_VIEW),
-            ),
-            max_body_bytes=http.max_body_bytes,
-            cors_origins=http.cors_origins,
-            public_url=http.public_url,
-        )
+    :param key: what tokens are derived from
+    """
 
-        self.requests.watch(self.application)
-
-    def start(self, background: Background) -> None:
-        """Start what the roles ask for."""
-        background.start("signs", self._signs.run)
-        background.start("health", self._health.run)
-        if self._is_shared:
-            background.start("hint", self._hint.run)
-        if "api" in self._roles:
-            background.start("bell", self.bell.run)
-            background.start("uploads", self._uploads.run)
-        if "project" in self._roles:
-            background.start("project", lambda: self._contender.lead("project", self.projector.run))
-        if self._roles & {"api", "dispatch", "listen"}:
-            background.start("pulsars", self._pulsars.run)
-            for name, link in self._links.items():
-                background.start(f"link {name}", link.run)
-        if "dispatch" in self._roles:
-            background.start("dispatch", lambda: self._contender.lead("dispatch", self._dispatch))
-
-    async def _dispatch(self, lease: Lease) -> None:
-        """For each tenure, all that dispatch remembers is made anew."""
-        await self._make_dispatch().run(lease)
+    settings: Settings
+    roles: frozenset[str]
+    leaving: Leaving
+    store: Store
+    sites: Mapping[str, pulsar.Site]
+    broker_url: str
+    key: bytes
 
 
-def _link(site: pulsar.Site, listener: Listener, *, listens: bool) -> pulsar.Link:
-    link = amqp.Link(site, listener.handle, listens=listens)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What followers and requests share."""
+
+    tasks: Tasks
+    results: Results
+    signs: Signs
+    bell: Bell
+    links: Mapping[str, pulsar.Link]
+    pulsars: Pulsars
+    make_room: Callable[[], Room]
+    storage: Storage
+    uploads: Uploads
+    projector: Projector
+    parked: Parked
+    health: Health
+
+
+def _parts(given: _Given) -> _Parts:
+    settings, opened = given.settings, given.store
+    tasks = Tasks(opened.log)
+    results = Results(tasks, opened.blobs)
+    signs = Signs(opened.signs, given.leaving.followers_s)
+    links = {name: _link(given, site, Listener(name, tasks, results, signs)) for name, site in given.sites.items()}
+    storage = Storage(configuration.storage_options(settings))
+    parked = Parked(opened.log, opened.documents, TASK_VIEW)
+    return _Parts(
+        tasks=tasks,
+        results=results,
+        signs=signs,
+        bell=Bell(opened.log),
+        links=links,
+        pulsars=Pulsars(opened.log, links),
+        make_room=partial(Room, given.sites, configuration.defaults(settings), settings.placement.patience_s),
+        storage=storage,
+        uploads=Uploads(opened.uploads, storage, tasks, opened.log),
+        projector=Projector(opened.log, opened.documents, TASK_VIEW),
+        parked=parked,
+        health=Health(_checks(given, parked, links if given.roles & {"listen", "dispatch"} else {})),
+    )
+
+
+def _link(given: _Given, site: pulsar.Site, listener: Listener) -> pulsar.Link:
+    link = amqp.Link(site, listener.handle, listens="listen" in given.roles, finish_s=given.leaving.followers_s)
     listener.link = link
     return link
 
 
-def _checks(settings: Settings, opened: Store, links: Mapping[str, pulsar.Link]) -> dict[str, Check]:
+def _followers(given: _Given, parts: _Parts) -> Iterator[tuple[str, Run]]:
+    """What runs in the background, as the roles ask for it."""
+    name, opened = holder(), given.store
+    contender = Contender(opened.leases, opened.log, name, given.settings.lease.expires_s, given.leaving.followers_s)
+    yield "signs", parts.signs.run
+    yield "health", parts.health.run
+    if opened.leases is not None:
+        yield "hint", Hint(opened.log, given.broker_url, name).run
+    if "api" in given.roles:
+        yield "bell", parts.bell.run
+        yield "uploads", parts.uploads.run
+    if "project" in given.roles:
+        yield "project", partial(contender.lead, "project", parts.projector.run)
+    if given.roles & {"api", "dispatch", "listen"}:
+        yield "pulsars", parts.pulsars.run
+        for site, link in parts.links.items():
+            yield f"link {site}", link.run
+    if "dispatch" in given.roles:
+        yield "dispatch", partial(contender.lead, "dispatch", _dispatching(given, parts))
+
+
+def _dispatching(given: _Given, parts: _Parts) -> Work:
+    settings = given.settings
+    terms = pulsar.Terms(settings.runner.claim_timeout_s, settings.runner.report_patience_s)
+    means = Means(parts.links, parts.pulsars, given.key, terms, configuration.patience(settings))
+
+    async def dispatch(lease: Lease) -> None:
+        """For each tenure, all that dispatch remembers is made anew."""
+        await Dispatch(given.store, parts.tasks, parts.signs, parts.make_room(), means).run(lease)
+
+    return dispatch
+
+
+def _served(
+    given: _Given, parts: _Parts, listening: socket.socket, background: Background
+) -> contextlib.AbstractAsyncContextManager[None]:
+    def release() -> None:
+        """Nobody is kept waiting by a process that is about to end, and nothing new is begun."""
+        parts.bell.close()
+        background.let_go()
+
+    application, requests = _application(given, parts), Requests()
+    requests.watch(application)
+    leaving = given.leaving
+    return serving.served(listening, application, requests, release, drain_s=leaving.requests_s, cut_s=leaving.cut_s)
+
+
+def _application(given: _Given, parts: _Parts) -> web.Application:
+    health = api.HealthRoutes(parts.health, given.settings.roles)
+    if "api" not in given.roles:
+        return api.nothing_but(health)
+    opened, settings, http = given.store, given.settings, given.settings.http
+    live = Live(parts.bell)
+    reader = TaskReader(opened.log, opened.documents, opened.blobs, configuration.showing(settings))
+    attendant = _attendant(given, parts, live)
+    transfers = Transfers(working=attendant.working, storage=parts.storage, blobs=opened.blobs, uploads=parts.uploads)
+    info = service_info(configuration.service(settings), parts.storage.usable(), parameters.SUPPORTED_BACKEND_PARAMETERS)
+    return api.application(
+        api.TaskRoutes(parts.tasks, reader, opened.blobs, parts.bell, http.cancel_wait_s, info),
+        api.LiveRoutes(reader, live),
+        api.RunnerRoutes(attendant),
+        api.TransferRoutes(attendant, transfers, settings.storage.silence_s),
+        health,
+        operator=_operator(given, parts),
+        max_body_bytes=http.max_body_bytes,
+        cors_origins=http.cors_origins,
+        public_url=http.public_url,
+    )
+
+
+def _attendant(given: _Given, parts: _Parts, live: Live) -> Attendant:
+    return Attendant(
+        tasks=parts.tasks,
+        results=parts.results,
+        signs=parts.signs,
+        bell=parts.bell,
+        live=live,
+        storage=parts.storage,
+        sites=given.sites,
+        key=given.key,
+        habits=configuration.habits(given.settings),
+    )
+
+
+def _operator(given: _Given, parts: _Parts) -> api.OperatorRoutes:
+    return api.OperatorRoutes(
+        key=given.key,
+        pulsars=parts.pulsars,
+        make_room=parts.make_room,
+        tasks=parts.tasks,
+        documents=given.store.documents,
+        dead=DeadOffice(given.sites.values()),
+        parked=parts.parked,
+    )
+
+
+def _checks(given: _Given, parked: Parked, links: Mapping[str, pulsar.Link]) -> dict[str, Check]:
     """What this process looks at to know whether it is well."""
-    found: dict[str, Check] = {
-        "store": checks.store(opened.log),
-        "writing": checks.writing(opened.log),
-        "list": checks.view(opened.log, opened.documents, TASK_VIEW),
-        "clock": checks.clock(),
-        "parked": checks.parked(Parked(opened.log, opened.documents, TASK_VIEW)),
-    }
+    opened, settings = given.store, given.settings
+    found = checks.usual(opened.log, opened.documents, TASK_VIEW, parked)
     if links:
         found["pulsars"] = checks.pulsars(links)
     if opened.leases is None:
@@ -206,10 +259,3 @@ def _checks(settings: Settings, opened: Store, links: Mapping[str, pulsar.Link])
     else:
         found["leases"] = checks.Watched(opened.leases, ("dispatch", "project"), settings.lease.expires_s)
     return found
-
-
-def _described(sites: dict[str, pulsar.Site]) -> str:
-    if not sites:
-        return "Pulsar: no Pulsar is configured, so tasks will wait: name one under [default.pulsars] in the settings"
-    named = (f"{name} ({site.offer}, {site.runtime_kind})" for name, site in sites.items())
-    return f"Pulsar: {', '.join(named)}"

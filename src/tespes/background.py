@@ -6,13 +6,18 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Final, Self
 
-_AGAIN_S: Final = 4.0
+_AGAIN_EVERY_S: Final = 0.2
 
 
 class Background:
-    """Tasks that run until the block is left. The end of one of them is the end of all."""
+    """Tasks that run until the block is left. The end of one of them is the end of all.
 
-    def __init__(self) -> None:
+    :param again_s: after which who was cancelled and goes on is cancelled again: a library may have swallowed the first one
+    """
+
+    def __init__(self, again_s: float) -> None:
+        self._again_s = again_s
+        self._again_at = 0.0
         self._group = asyncio.TaskGroup()
         self._tasks: list[asyncio.Task[None]] = []
         self._told: set[asyncio.Task[None]] = set()
@@ -23,8 +28,7 @@ class Background:
 
     def let_go(self) -> None:
         """Cancel all but the first, on which the others rest, and do not wait: leaving the block does."""
-        for task in self._tasks[1:]:
-            self._cancel(task)
+        self._cancel(self._tasks[1:])
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
@@ -33,19 +37,27 @@ class Background:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """The last started ends first: nothing appends after the appender has gone."""
-        for task in reversed(self._tasks):
-            self._cancel(task)
-            while not task.done():
-                await asyncio.wait({task}, timeout=_AGAIN_S)
-                task.cancel()  # a library may have swallowed the first one
+        """The first started ends last: nothing appends after the appender has gone."""
+        await self._end(self._tasks[1:])
+        await self._end(self._tasks[:1])
         await self._group.__aexit__(kind, error, trace)
 
-    def _cancel(self, task: asyncio.Task[None]) -> None:
+    async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
+        clock = asyncio.get_running_loop().time
+        self._cancel(tasks)
+        while waiting := {task for task in tasks if not task.done()}:
+            await asyncio.wait(waiting, timeout=max(self._again_at - clock(), _AGAIN_EVERY_S))
+            if clock() >= self._again_at:
+                for task in waiting:
+                    task.cancel()
+
+    def _cancel(self, tasks: list[asyncio.Task[None]]) -> None:
         """Once: who is tidying up must not be disturbed."""
-        if task not in self._told:
-            self._told.add(task)
-            task.cancel()
+        for task in reversed(tasks):
+            if task not in self._told:
+                self._told.add(task)
+                self._again_at = asyncio.get_running_loop().time() + self._again_s
+                task.cancel()
 
 
 async def _until_cancelled(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:

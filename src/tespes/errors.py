@@ -130,7 +130,7 @@ class VersionConflict(TespesError):
 
 
 class LeaseLost(TespesError):
-    """Another process has taken the lease: what this one still wants to do for it is not done."""
+    """Another process has taken the lease: what this one still wants to do for it is not done, unless the text says more."""
 
 
 class CorruptLog(TespesError):

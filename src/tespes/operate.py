@@ -15,6 +15,7 @@ from tespes.settings import Settings
 _ANSWER_S = 60.0
 _OK = 200
 _REASON_CHARACTERS = 100
+_REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 Load = Callable[[argparse.Namespace], Settings]
 Command = Callable[[argparse.Namespace], Awaitable[int]]
@@ -142,7 +143,7 @@ async def _list_dead(door: _Door, _: argparse.Namespace) -> None:
     names = ("id", "at", "pulsar", "queue", "size_bytes", "reason")
     _table(("ID", "WHEN", "PULSAR", "QUEUE", "BYTES", "REASON"), [_texts(each, names) for each in found["letters"]])
     for reason in found["away"]:
-        print(f"tespes: {reason}", file=sys.stderr)  # noqa: T201 - the command line's own output
+        _complain(reason)
 
 
 async def _show_dead(door: _Door, given: argparse.Namespace) -> None:
@@ -154,6 +155,8 @@ async def _show_dead(door: _Door, given: argparse.Namespace) -> None:
 async def _retry_dead(door: _Door, given: argparse.Namespace) -> None:
     found = await door.post("dead/retry", {} if given.all else {"id": given.id})
     _say(f"{len(found['retried'])} put back into their queues")
+    for reason in found["kept"]:
+        _complain(reason)
 
 
 async def _list_parked(door: _Door, _: argparse.Namespace) -> None:
@@ -180,7 +183,7 @@ def _taken(of: dict[str, float | None]) -> str:
 
 
 def _texts(each: dict[str, Any], names: Sequence[str]) -> list[str]:
-    return [str(each[name]).replace("\n", " ")[:_REASON_CHARACTERS] for name in names]
+    return [_plain(str(each[name]).replace("\n", " "))[:_REASON_CHARACTERS] for name in names]
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -196,4 +199,13 @@ def _lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _say(line: str) -> None:
-    print(line)  # noqa: T201 - the command's product
+    print(_plain(line))  # noqa: T201 - the command's product
+
+
+def _complain(line: str) -> None:
+    print(f"tespes: {_plain(line)}", file=sys.stderr)  # noqa: T201 - the command line's own output
+
+
+def _plain(text: str) -> str:
+    """What others wrote, without what a terminal would obey."""
+    return "".join(each if each.isprintable() else _REPLACED for each in text)

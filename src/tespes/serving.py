@@ -16,7 +16,6 @@ from tespes.api.drain import Requests
 
 _IDLE_S: Final = 0.5  # in which a request may still come on a connection that was kept alive
 _LOOK_EVERY_S: Final = 0.02
-_LAST_S: Final = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -39,15 +38,21 @@ def listen(host: str, port: int) -> tuple[socket.socket, str]:
 
 @contextlib.asynccontextmanager
 async def served(
-    listening: socket.socket, application: web.Application, requests: Requests, release: Callable[[], None], drain_s: float
+    listening: socket.socket,
+    application: web.Application,
+    requests: Requests,
+    release: Callable[[], None],
+    *,
+    drain_s: float,
+    cut_s: float,
 ) -> AsyncIterator[None]:
-    """Serve the application until the block is left; then answer what came in, for at most `drain_s`.
+    """Serve the application until the block is left; then answer what came in, for at most `drain_s`; cut the rest in `cut_s`.
 
     :param requests: those that are under way in the application
     :param release: called when it ends, to let go of whoever is kept waiting
     """
     line = query.REQUEST_LINE_BYTES_MAX
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_LAST_S, max_line_size=line, auto_decompress=False)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=cut_s, max_line_size=line, auto_decompress=False)
     await runner.setup()
     site = web.SockSite(runner, listening)
     try:
@@ -71,8 +76,13 @@ async def _answered(runner: web.AppRunner, requests: Requests, drain_s: float) -
     begun = clock()
     while runner.server is not None and runner.server.connections:
         took_s = clock() - begun
-        if took_s > drain_s or (took_s > _IDLE_S and requests.are_none):
+        if took_s > drain_s or (took_s > _IDLE_S and requests.are_none and not _is_sending(runner.server)):
             break
         await asyncio.sleep(_LOOK_EVERY_S)
     if not requests.are_none:
         _log.warning("requests are cut off, for they take too long", drain_s=drain_s)
+
+
+def _is_sending(server: web.Server) -> bool:
+    """Whether some of an answer still waits for the client to read it."""
+    return any(each.transport is not None and each.transport.get_write_buffer_size() for each in server.connections)

@@ -1,7 +1,9 @@
 """What a TESPES finds around it, or makes there: its RabbitMQ, its key, its limits."""
 
+import hashlib
 import resource
 import secrets
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 
 import structlog
@@ -9,8 +11,9 @@ import structlog
 from tespes import errors
 from tespes.local import files
 from tespes.local.rabbitmq import PrivateRabbitMQ, listens
-from tespes.pulsar import broker
+from tespes.pulsar import Site, broker
 from tespes.settings import Settings
+from tespes.store import Agreements
 
 USUAL_URL = "amqp://guest:guest@127.0.0.1:5672/"
 _USUAL = ("127.0.0.1", 5672)
@@ -45,18 +48,48 @@ def allow_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def runner_key(settings: Settings) -> bytes:
-    """What attempts' tokens are derived from: set, or made once and kept in the state directory.
+def described(sites: Iterable[Site]) -> str:
+    """The Pulsars, for people."""
+    named = [f"{site.name} ({site.offer}, {site.runtime_kind})" for site in sites]
+    if not named:
+        return "Pulsar: no Pulsar is configured, so tasks will wait: name one under [default.pulsars] in the settings"
+    return f"Pulsar: {', '.join(named)}"
 
-    :raises errors.SetupError: it cannot be
+
+def warn_of_own_address(sites: Iterable[Site], own_url: str, *, is_shared: bool) -> None:
+    """A store that several processes can share, and runners that are told to call one of them, with nobody in its place."""
+    called = [site.name for site in sites if site.callback_url == own_url]
+    if is_shared and called:
+        said = "runners call this process alone: if others share its database, set http.public_url or callback_url of these"
+        _log.warning(said, pulsars=called, address=own_url)
+
+
+async def agreed_key(settings: Settings, agreements: Agreements | None) -> bytes:
+    """What tokens are derived from, the same in all processes of the database.
+
+    :raises errors.SetupError: it cannot be had, or others have another
     """
+    key = _runner_key(settings)
+    if agreements is None:
+        return key
+    print_of_it = hashlib.sha256(b"tespes runner key " + key).hexdigest()
+    if await agreements.agree("runner.key", print_of_it) != print_of_it:
+        raise errors.SetupError(
+            "runner.key is not the one that this database was first used with: give all processes the same; to change it"
+            " for all, remove the document runner.key from the collection agreed"
+        )
+    return key
+
+
+def _runner_key(settings: Settings) -> bytes:
+    """Set, or made once and kept in the state directory."""
     if settings.runner.key is not None:
         return settings.runner.key.get_secret_value().encode()
     path = settings.state_dir / "runner.key"
     try:
         if not path.exists():
             files.make_private_directory(settings.state_dir)
-            files.write_private(path, secrets.token_hex(_KEY_BYTES))
+            files.write_once(path, secrets.token_hex(_KEY_BYTES))
         key = path.read_bytes()
     except OSError as error:
         raise errors.SetupError(f"the state directory {settings.state_dir} cannot be used: {error}") from error

@@ -1,9 +1,12 @@
 """A process that is told to stop (SIGTERM) cuts nobody off: what came in is answered, and what was answered is in the log."""
 
+import asyncio
 import http.client
 import json
+import os
 import signal
 import socket
+import sys
 import threading
 import time
 import urllib.error
@@ -11,10 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 import stores
-from servers import Tespes, until
+from servers import Loop, Tespes, until
+from tespes import serving
+from tespes.api.drain import Requests
+from tespes.local.mongodb import LocalMongoDB
 from tespes.local.rabbitmq import PrivateRabbitMQ
 
 pytestmark = pytest.mark.servers
@@ -102,6 +110,64 @@ def test_a_client_that_says_nothing_more_is_not_waited_for_long(tmp_path: Path, 
         begun = time.monotonic()
         assert hurried.stop() == 0
         assert time.monotonic() - begun < WITHIN_S
+
+
+def test_a_database_that_hangs_delays_nobody(loop_thread: Loop, rabbitmq: PrivateRabbitMQ, tmp_path: Path) -> None:
+    """Everything that has something to finish shares the time to leave: the process is gone within it."""
+    server = LocalMongoDB(tmp_path / "mongodb", program=Path(sys.executable).with_name("secantusd-py"))
+    loop_thread.run(server.start())
+    variables = {"TESPES_RABBITMQ__URL": rabbitmq.url, "TESPES_STORE__MONGODB_URI": server.uri, "TESPES_HTTP__DRAIN_S": "3"}
+    hurried = Tespes(tmp_path / "tespes", variables)
+    try:
+        hurried.start()
+        hurried.submit(json.loads(TASK))
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            hurried.signal(signal.SIGTERM)
+            assert hurried.process is not None
+            assert hurried.process.wait(WITHIN_S) == 0
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+    finally:
+        hurried.stop()
+        loop_thread.run(server.stop())
+
+
+async def test_who_reads_slowly_gets_the_whole_answer() -> None:
+    """The end comes in the middle of a body: it is written to its end first."""
+    body, requests = b"x" * 8 * 2**20, Requests()
+
+    async def whole(_: web.Request) -> web.Response:
+        return web.Response(body=body)
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for start in range(0, len(body), 2**16):
+            await answer.write(body[start : start + 2**16])
+        return answer
+
+    application = web.Application()
+    application.router.add_get("/whole", whole)
+    application.router.add_get("/stream", stream)
+    requests.watch(application)
+    listening, url = serving.listen("127.0.0.1", 0)
+    begun = asyncio.Event()
+
+    async def read(path: str) -> int:
+        async with aiohttp.ClientSession(read_bufsize=2**12) as session, session.get(url + path) as answer:
+            size = 0
+            async for piece in answer.content.iter_chunked(2**16):
+                size += len(piece)
+                begun.set()
+                await asyncio.sleep(0.01)
+            return size
+
+    async with serving.served(listening, application, requests, lambda: None, drain_s=20, cut_s=1):
+        readers = [asyncio.ensure_future(read(path)) for path in ("/whole", "/stream")]
+        await begun.wait()
+    assert await asyncio.gather(*readers) == [len(body), len(body)]
 
 
 def test_it_says_whether_it_can_serve(alone: Tespes) -> None:

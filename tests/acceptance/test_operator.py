@@ -15,6 +15,7 @@ import pytest
 from aio_pika.abc import AbstractQueue
 
 from servers import Tespes, until, usual_settings
+from tespes import operate as operate_commands
 from tespes.__main__ import main
 from tespes.local.ftp import LocalFTP
 from tespes.local.pulsar import LocalPulsar
@@ -135,3 +136,9 @@ def logged(tespes: Tespes) -> list[Any]:
     with closing(sqlite3.connect(tespes.state_dir / "log.sqlite3")) as database:
         rows = database.execute("SELECT events FROM log ORDER BY position").fetchall()
     return [event["type"] for (row,) in rows for event in json.loads(row)]
+
+
+def test_what_others_wrote_cannot_command_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Control characters are replaced; letters of every script stay."""
+    operate_commands._say("reason: \x1b[2J\x07 größe 名")
+    assert capsys.readouterr().out == "reason: \ufffd[2J\ufffd größe 名\n"

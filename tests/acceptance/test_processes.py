@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -226,7 +227,7 @@ class TestRoles:
         until(lambda: [each["id"] for each in api.get("/v1/tasks")["tasks"]] == [task_id])
         for other in others:
             assert other.get("/healthz") == {"status": "alive"}
-            assert other.get("/readyz")["status"] == "ready"
+            until(partial(is_ready, other))
             with pytest.raises(urllib.error.HTTPError) as refused:
                 other.get("/service-info")
             assert problem(refused.value)["status"] == 404
@@ -257,3 +258,8 @@ class TestRoles:
         file.write_text(SITE)
         with pytest.raises(errors.SetupError, match=said):
             configuration.roles(configuration.load(file, {}))
+
+
+def is_ready(tespes: Tespes) -> bool:
+    """Whether it finds nothing that is not as it should be; what it says may be a moment old."""
+    return bool(tespes.get("/readyz")["status"] == "ready")

@@ -164,15 +164,12 @@ class TestMongoDB:
 
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     @pytest.mark.usefixtures("forgotten_sockets")
-    async def test_stopping_without_a_server_leaves_nobody_waiting(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_stopping_without_a_server_leaves_nobody_waiting(self, tmp_path: Path) -> None:
         """TESPES stops while the server is away: soon, and everybody who waits for an append gets an answer."""
-        monkeypatch.setattr(appender, "_LAST_WRITE_S", 0.2)
         program = Path(sys.executable).with_name("secantusd-py")
         async with LocalMongoDB(tmp_path / "server", program=program) as server:
-            place = stores.in_mongodb(MongoDB(f"{server.uri}&serverSelectionTimeoutMS=300", server), tmp_path)
-            async with place.open() as opened:
+            options = Options(f"{server.uri}&serverSelectionTimeoutMS=300", "test_stopping", last_write_s=0.2)
+            async with Place(options, tmp_path).open() as opened:
                 await opened.log.append(commit("s"))
                 await server.kill()
                 calls = [asyncio.ensure_future(opened.log.append(commit(f"t{n}"))) for n in range(5)]

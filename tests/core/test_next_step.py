@@ -11,7 +11,7 @@ from given import given
 from tespes import events
 from tespes.events import Outcome
 from tespes.task import Contact, Patience, Reach, Step, next_step
-from tespes.task.state import ATTEMPTS_MAX, DELAYS_MAX, Attempt, Scheduled
+from tespes.task.state import ATTEMPTS_MAX, DELAYS_MAX, Attempt, Received, Scheduled
 from tespes.task.steps import Ask, Delay, Expire, GiveUp, Kill, Place, Rest, Send, WaitUntil
 from tespes.tes.limits import Limits
 
@@ -55,6 +55,13 @@ def attempt_of(history: History) -> Attempt:
     return state.attempt
 
 
+def given_up_of(history: History) -> Attempt:
+    """The attempt at its Pulsar."""
+    state = given(*history).state
+    assert isinstance(state, Received)
+    return state.attempt
+
+
 class TestPlacing:
     """A task that waits."""
 
@@ -95,15 +102,17 @@ class TestScheduled:
         assert step(SENT, known, now_s, patience=ENDLESS) == expected
 
     def test_a_job_that_is_not_picked_up_says_so(self) -> None:
-        """After `unreceived_s`, once for each reason, with what is known."""
+        """After `unreceived_s`, once, with what is known. What nobody reads is not sent again, but looked at."""
         known = contact(sent=1, last_s=30)
         assert step(SENT, known, 59) == WaitUntil(60)
         plain = "Pulsar site-a has not picked up the job for 60 s"
         assert step(SENT, known, 60) == Delay(ATTEMPT, plain)
         assert step(SENT, known, 60, STUCK) == Delay(ATTEMPT, f"{plain}: {TROUBLE}")
         told = (*SENT, g.delayed(f"{plain}: {TROUBLE}"))
-        assert step(told, known, 61, STUCK) == WaitUntil(90)
-        assert step(told, known, 61) == Delay(attempt_of(told), plain)
+        assert step(told, known, 61, STUCK) == WaitUntil(661)
+        assert step(told, known, 61) == WaitUntil(90)
+        assert step(told, known, 90) == Send(attempt_of(told))
+        assert step(told, contact(), 61, STUCK) == Send(attempt_of(told)), "once, in any case"
 
     def test_it_goes_elsewhere_if_there_is_somewhere(self) -> None:
         """After `withdraw_s`; the start gate is shut by that. The only Pulsar keeps it."""
@@ -112,7 +121,17 @@ class TestScheduled:
         reason = f"Pulsar site-a has not picked up the job for 300 s: {TROUBLE}"
         assert step(told, known, 299, AWAY) == WaitUntil(300)
         assert step(told, known, 300, AWAY) == GiveUp(attempt_of(told), reason)
-        assert step(told, known, 300, STUCK) == WaitUntil(350)
+        assert step(told, known, 300, STUCK) == WaitUntil(900)
+
+    def test_it_goes_elsewhere_only_after_it_was_tried(self) -> None:
+        """A process that was away for ten minutes has waited for nobody: it sends first, and its patience begins then."""
+        history = (*SENT, *ALL_TOLD)
+        assert isinstance(step(history, contact(pulsar_s=600), 600, AWAY), Send)
+        assert isinstance(step(history, contact(pulsar_s=600), 900, AWAY), Send), "nothing could be done until now"
+        tried = contact(pulsar_s=600, failed=1)
+        assert isinstance(step(history, tried, 899, AWAY), Send)
+        assert isinstance(step(history, tried, 900, AWAY), GiveUp)
+        assert isinstance(step(history, contact(pulsar_s=600, sent=1, last_s=600), 900, AWAY), GiveUp)
 
     def test_the_last_attempt_stays(self) -> None:
         """Better late than never."""
@@ -137,11 +156,25 @@ class TestReceived:
         assert isinstance(given_up, GiveUp)
         assert "staging the job for 600 s" in given_up.reason
 
-    @pytest.mark.parametrize("status", ["queued", "running", "postprocessing"])
-    def test_a_batch_system_may_take_days(self, status: str) -> None:
-        """As long as Pulsar answers."""
-        known = contact(heard_s=10**6, status=status, status_s=100)
-        assert step(AT_PULSAR, known, 10**6 + 1, AWAY) == WaitUntil(10**6 + 60)
+    def test_a_batch_system_may_take_days(self) -> None:
+        """Also if Pulsar falls silent meanwhile: the job waits there, whoever answers."""
+        known = contact(heard_s=10**6, status="queued", status_s=100)
+        assert step(AT_PULSAR, known, 10**6 + 1) == WaitUntil(10**6 + 60)
+        silent = dataclasses.replace(known, asked=5, last_s=10**6 + 9999)
+        assert isinstance(step((*AT_PULSAR, *ALL_TOLD), silent, 10**6 + 10_000, AWAY), WaitUntil)
+
+    @pytest.mark.parametrize("status", ["running", "postprocessing"])
+    def test_a_job_that_runs_and_has_no_runner_is_given_up(self, status: str) -> None:
+        """Half of the time later the task says so; a runner that is patient itself gets twice its patience."""
+        known = contact(heard_s=690, status=status, status_s=100)
+        reason = f"Pulsar site-a has said for {{}} s that the job is {status}, but no runner has asked to begin"
+        assert step(AT_PULSAR, known, 399) == WaitUntil(400)
+        assert step(AT_PULSAR, known, 400) == Delay(ATTEMPT, reason.format(300))
+        told = (*AT_PULSAR, *ALL_TOLD)
+        assert step(told, known, 699) == WaitUntil(700)
+        assert step(told, known, 700) == GiveUp(given_up_of(told), reason.format(600))
+        assert not isinstance(step(told, known, 700, patience=Patience(claim_s=1000)), GiveUp)
+        assert not isinstance(step(told, known, 10**6, patience=Patience(staging_s=None)), GiveUp)
 
     def test_questions_without_an_answer_are_told_of(self) -> None:
         """After `unanswered_s`."""
@@ -274,6 +307,18 @@ class TestStopping:
         """A kill in the middle of that would leave the container to a reaper: CANCELED could come too early (law 9)."""
         assert step((*RUNNING, *end), contact(since_s=5, told_s=5.5), now_s) == expected
 
+    def test_pulsar_is_asked_after_each_kill(self, end: History) -> None:
+        """A moment later, in which the job's container is gone; what nobody reads is not sent again."""
+        killed = contact(killed=1, last_s=6, unasked_s=6)
+        assert step((*RUNNING, *end), killed, 6.1) == WaitUntil(6.2)
+        assert step((*RUNNING, *end), killed, 6.3) == Ask(ATTEMPT)
+        docker = (g.created(), dataclasses.replace(g.scheduled(), runtime="docker"), *RUNNING[2:], *end)
+        assert step(docker, killed, 7.4) == WaitUntil(7.5), "no other kill before it was asked"
+        assert isinstance(step(docker, killed, 7.5), Ask)
+        asked = contact(killed=1, asked=1, last_s=6.3)
+        assert step((*RUNNING, *end), asked, 6.4) == WaitUntil(7.3)
+        assert isinstance(step((*RUNNING, *end), asked, 100, STUCK), WaitUntil | GiveUp)
+
     def test_a_pulsar_that_confirms_nothing_is_told_of(self, end: History) -> None:
         """The task shows why it is still there."""
         told = step((*RUNNING, *end), contact(killed=50, last_s=299, runner_s=290), 300, STUCK)
@@ -361,11 +406,25 @@ class TestTidying:
         assert step((*RUNNING, LOST), contact(since_s=5), 7, STUCK) == Kill(ATTEMPT)
         assert step((*RUNNING, LOST), contact(since_s=5), 305, STUCK) == Place()
 
-    def test_a_lost_job_is_killed_once_when_the_task_is_over(self) -> None:
-        """It may run, and nobody wants it any more."""
-        over = (*RUNNING, LOST, events.TaskSystemFailed(reason="lost"))
+    def test_a_kill_that_cannot_be_sent_does_not_keep_the_next_attempt_waiting(self) -> None:
+        """Though nothing is known to be wrong there: one try if nobody claimed it, else as long as another may take."""
+        assert step((*SENT, LOST), contact(since_s=5), 7) == Kill(ATTEMPT)
+        assert step((*SENT, LOST), contact(since_s=5, failed=1), 7) == Place()
+        assert step((*RUNNING, LOST), contact(since_s=5, failed=9), 304) == Kill(ATTEMPT)
+        assert step((*RUNNING, LOST), contact(since_s=5, failed=9), 305) == Place()
+        assert step((*RUNNING, LOST), contact(since_s=5), 305) == Kill(ATTEMPT), "one try in any case"
+
+    @pytest.mark.parametrize("end", [(events.TaskSystemFailed(reason="lost"),), (ASKED, events.TaskCanceled())])
+    def test_a_lost_job_is_killed_when_the_task_is_over(self, end: History) -> None:
+        """It may run, and nobody wants it any more: some kills, until Pulsar says that it is over."""
+        over = (*RUNNING, LOST, *end)
         assert step(over, NEW, 9) == Kill(ATTEMPT)
-        assert step(over, contact(killed=1, last_s=9), 10) == Rest()
+        assert step(over, contact(killed=1, last_s=9), 9.5) == WaitUntil(10)
+        assert step(over, contact(killed=1, last_s=9), 10) == Kill(ATTEMPT)
+        assert step(over, contact(killed=1, last_s=9, unasked_s=9), 9.2) == Ask(ATTEMPT)
+        assert step(over, contact(killed=1, last_s=9, status="cancelled"), 10) == Rest()
+        assert step((*over, events.LateMessageRecorded(attempt=1, status="failed")), contact(killed=1, last_s=9), 10) == Rest()
+        assert step(over, contact(killed=10, last_s=9), 10**6) == Rest()
 
     @pytest.mark.parametrize(
         "history",
@@ -406,6 +465,9 @@ def test_what_lives_is_never_left_alone(history: History, reach: Reach, patience
             assert not isinstance(do, Rest)
             break
         only_a_runner_can_help = LOST_JOB in history or reach.is_removed
+        if patience is ENDLESS and reach.trouble:
+            assert do.at_s <= now_s + patience.ask_at_most_s
+            return
         if do.at_s == math.inf and patience is ENDLESS and only_a_runner_can_help:
             return
         assert now_s < do.at_s < math.inf

@@ -437,6 +437,7 @@ class TestDelays:
         given(*history).when(g.delay("slow")).then(g.delayed("slow"))
         given(*history, g.delayed("slow")).when(g.delay("slower")).then(g.delayed("slower"))
         given(*SENT, g.delayed("slow"), *history[2:]).when(g.delay("slow")).then_nothing()
+        given(*history, g.delayed("slow: away")).when(g.delay("slow: back, but slow")).then_nothing()
 
     def test_a_few_reasons_are_enough(self) -> None:
         """The events of an attempt are bounded; the next attempt has its own."""

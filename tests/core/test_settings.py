@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tespes import errors, settings
+from tespes.settings.leaving import leaving_within
 from tespes.tes.service import service_info
 
 FILE = """
@@ -107,6 +108,9 @@ def test_origins_are_a_list_or_one_text(file: Path, monkeypatch: pytest.MonkeyPa
         ("service.organization_url", "example.org", "an http or https address is expected"),
         ("service.contact_url", "mailto:nobody", "an http or https address is expected, or one such as mailto:"),
         ("service.created_at", "2026-01-01T00:00:00", "timezone"),
+        ("patience.silence_s", "inf", "finite number"),
+        ("limits.total_s", "nan", "finite number"),
+        ("placement.default_ram_gb", "inf", "finite number"),
     ],
 )
 def test_what_browsers_and_clients_could_not_use_is_refused(file: Path, key: str, value: str, expected: str) -> None:
@@ -116,6 +120,14 @@ def test_what_browsers_and_clients_could_not_use_is_refused(file: Path, key: str
         settings.load(file, {section: {name: value}})
     assert f"the setting {key}" in str(refused.value)
     assert "Value error" not in str(refused.value)
+
+
+@pytest.mark.parametrize("drain_s", [1.0, 3.0, 10.0, 600.0])
+def test_the_parts_of_the_time_to_leave_fit_it(drain_s: float) -> None:
+    """What follows each other; the followers finish while requests are answered."""
+    parts = leaving_within(drain_s)
+    assert parts.requests_s + 2 * parts.cut_s + parts.write_s + parts.goodbye_s < drain_s
+    assert parts.followers_s < parts.again_s < parts.requests_s
 
 
 def test_service_info_says_what_was_set(file: Path) -> None:

@@ -8,12 +8,13 @@ import given as g
 from given import given
 from tespes import events, task
 from tespes.events import Outcome
-from tespes.flow.explain import AGAIN_S, Reasons
+from tespes.flow.explain import Reasons
+from tespes.flow.lanes import Lanes
 from tespes.flow.timers import Timers
 from tespes.flow.watch import Watch
 from tespes.store import Sign
 from tespes.task import Contact, Patience, Step, next_step
-from tespes.task.steps import Ask, Expire, Place, Send, WaitUntil
+from tespes.task.steps import Ask, Expire, GiveUp, Place, Send, WaitUntil
 
 JOB = f"{g.TASK}-1"
 HOUR_S = 3600.0
@@ -189,6 +190,72 @@ class TestSigns:
         assert remembering.watch.jobs() == []
 
 
+class TestSilence:
+    """Whose it is."""
+
+    @pytest.mark.parametrize("end", [(), (g.orphaned(),), (ASKED,), (g.expired(),)])
+    def test_a_claim_is_a_sign_of_life(self, remembering: Remembering, end: tuple[events.Event, ...]) -> None:
+        """A job that waited for an hour in a batch system is not one whose runner was silent for an hour."""
+        remembering.look(*SENT, g.received())
+        remembering.clocks.steady_s += 4000
+        remembering.watch.heard(JOB, Sign(pulsar=1, status="queued"))
+        claimed = (*SENT, g.received(), g.claimed(), *end)
+        assert remembering.look(*claimed).runner_s == 5000
+        assert isinstance(remembering.step(*claimed), WaitUntil)
+        remembering.clocks.steady_s += 10
+        assert remembering.look(*claimed, g.started()).runner_s == 5000, "once"
+
+    def test_a_receipt_is_a_sign_of_life(self, remembering: Remembering) -> None:
+        """Of Pulsar, which is not asked at once."""
+        remembering.look(*SENT)
+        remembering.clocks.steady_s += 4000
+        assert remembering.look(*SENT, g.received()).pulsar_s == 5000
+        assert remembering.step(*SENT, g.received()) == WaitUntil(5060)
+
+    def test_our_own_deafness_is_nobodys_silence(self, remembering: Remembering) -> None:
+        """The store was away, or this process slept: everybody's silence begins anew when it can hear again."""
+        orphan = (*RUNNING, g.orphaned())
+        remembering.look(*orphan)
+        for _ in range(12):
+            remembering.clocks.steady_s += 10
+            remembering.watch.listened()
+        assert isinstance(remembering.step(*orphan), GiveUp)
+        remembering.watch.missed()
+        assert isinstance(remembering.step(*orphan), GiveUp)
+        remembering.watch.listened()
+        assert remembering.step(*orphan) == WaitUntil(1120 + 120)
+        remembering.clocks.steady_s += 120
+        remembering.watch.listened()
+        assert remembering.step(*orphan) == WaitUntil(1240 + 120), "it slept for two minutes"
+
+    def test_what_could_not_be_sent_is_remembered_until_something_could(self, remembering: Remembering) -> None:
+        """A kill is to be asked about; the question is that."""
+        remembering.look(*RUNNING, ASKED)
+        remembering.watch.failed(g.TASK)
+        remembering.watch.failed(g.TASK)
+        assert (remembering.look(*RUNNING, ASKED).failed, remembering.look(*RUNNING, ASKED).killed) == (2, 0)
+        remembering.watch.said(g.TASK, killed=1)
+        known = remembering.look(*RUNNING, ASKED)
+        assert (known.failed, known.killed, known.unasked_s) == (0, 1, 1000)
+        remembering.watch.said(g.TASK, asked=1)
+        assert remembering.look(*RUNNING, ASKED).unasked_s is None
+
+
+class TestLanes:
+    """No Pulsar keeps the others waiting."""
+
+    def test_who_is_too_many_at_one_pulsar_waits_for_it_alone(self) -> None:
+        """In turn; others go on, and whoever did not come when it was his turn keeps nobody waiting."""
+        lanes = Lanes(2)
+        assert [lanes.enter("slow", name) for name in "abcde"] == [True, True, False, False, False]
+        assert lanes.enter("fast", "f")
+        assert lanes.leave("slow") == ["c"]
+        assert lanes.leave("slow") == ["d", "e"], "c did not come"
+        assert lanes.enter("slow", "d")
+        assert lanes.leave("slow") == []
+        assert lanes.leave("fast") == []
+
+
 class TestTimers:
     """One moment for each task."""
 
@@ -228,15 +295,19 @@ class TestReasons:
         assert reasons.untold([("a", "full"), ("b", "full")], 10**6) == []
 
     def test_another_reason_waits_its_turn(self) -> None:
-        """At most one in a while; a task that went and came back begins anew."""
+        """After a minute, then after two, and so on up to an hour; a task that went and came back begins anew."""
         reasons = Reasons()
         reasons.untold([("a", "full")], 0)
-        reasons.untold([("a", "full")], 2)
-        assert reasons.untold([("a", "away")], 2 + AGAIN_S - 1) == []
-        assert reasons.untold([("a", "away")], 2 + AGAIN_S) == [("a", "away")]
-        assert reasons.untold([], 100) == []
-        assert reasons.untold([("a", "away")], 102) == []
-        assert reasons.untold([("a", "away")], 104) == [("a", "away")]
+        at_s, said = 2.0, ["full", "away"]
+        assert reasons.untold([("a", "full")], at_s) == [("a", "full")]
+        for pause_s in (60, 120, 240, 480, 960, 1920, 3600, 3600):
+            said.reverse()
+            assert reasons.untold([("a", said[0])], at_s + pause_s - 1) == []
+            at_s += pause_s
+            assert reasons.untold([("a", said[0])], at_s) == [("a", said[0])]
+        assert reasons.untold([], at_s + 1) == []
+        assert reasons.untold([("a", said[1])], at_s + 2) == []
+        assert reasons.untold([("a", said[1])], at_s + 4) == [("a", said[1])]
 
 
 def test_a_day_is_a_day() -> None:

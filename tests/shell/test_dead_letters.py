@@ -14,10 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import encode
 
-from tespes import errors
 from tespes.local.rabbitmq import PrivateRabbitMQ
 from tespes.pulsar import Site, amqp, dead, wire
-from tespes.pulsar.dead import DeadLetters, Letter
+from tespes.pulsar.dead import DeadLetters, Letter, Retried
 
 JSON = {"content_type": "application/json", "content_encoding": "utf-8"}
 GOOD = b'{"job_id": "t-1", "status": "running"}'
@@ -165,7 +164,7 @@ async def test_a_fault_of_ours_is_tried_again_before_the_message_is_put_aside(br
         assert (ear.tries, ear.understood) == (3, [])
         assert "ZeroDivisionError" in letter.reason
         office = DeadLetters(broker.url, None)
-        assert await office.retry(lambda each: each.id == letter.id) == [letter.id]
+        assert await office.retry(lambda each: each.id == letter.id) == Retried((letter.id,), ())
         await ear.understands(1)
         assert not [each for each in await office.look() if each.pulsar == "faults"]
 
@@ -187,14 +186,17 @@ async def test_letters_stay_however_often_they_are_looked_at(broker: PrivateRabb
 
 @pytest.mark.servers
 async def test_a_letter_whose_queue_is_gone_stays_a_letter(broker: PrivateRabbitMQ) -> None:
-    """A retry says so."""
-    async with linked(broker, "gone", Ear()):
+    """A retry says so, and goes on with the others."""
+    async with linked(broker, "gone", Ear()), linked(broker, "there", Ear()):
         await publish(broker, "gone", b"rubbish")
         (letter,) = await letters(broker, "gone")
+        await publish(broker, "there", b"rubbish")
+        (other,) = await letters(broker, "there")
     async with await aio_pika.connect(broker.url) as connection:
         await (await connection.channel()).queue_delete("pulsar_gone__status_update")
-    with pytest.raises(errors.BrokerUnavailable):
-        await DeadLetters(broker.url, None).retry(lambda each: each.id == letter.id)
+    done = await DeadLetters(broker.url, None).retry(lambda each: each.pulsar in {"gone", "there"})
+    assert done.sent == (other.id,)
+    assert done.kept == (f"{letter.id} stays: the queue pulsar_gone__status_update is not there any more",)
     assert [each.id for each in await letters(broker, "gone")] == [letter.id]
 
 

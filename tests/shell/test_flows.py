@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tespes import errors, tes
+from tespes import errors, events, tes
 from tespes.flow.attend import Attendant, Results
 from tespes.flow.bell import Bell
 from tespes.flow.cancel import cancel
@@ -108,7 +108,7 @@ async def test_a_result_counts_once_however_often_it_comes(site: Site) -> None:
     assert (after.state.state, after.state.late) == (tes.State.COMPLETE, frozenset())
 
 
-@pytest.mark.parametrize("other", [{"outcome": "superseded"}, {"run_id": "ff" * 16}])
+@pytest.mark.parametrize("other", [{"outcome": "superseded", "run_id": "ff" * 16}, {"run_id": "ff" * 16}])
 async def test_a_job_that_the_node_started_twice_is_left_to_its_first_run(site: Site, other: dict[str, Any]) -> None:
     """The second run was turned away; of the first nobody knows: its result counts, and else its silence."""
     task = await site.running()
@@ -126,6 +126,16 @@ async def test_a_job_that_the_node_started_twice_is_left_to_its_first_run(site: 
     assert after is not None
     assert isinstance(after.state, Ended)
     assert not after.state.late
+
+
+async def test_a_run_that_has_the_claim_and_was_turned_away_is_over(site: Site) -> None:
+    """Whatever it says: nobody else can end the attempt."""
+    task = await site.running()
+    assert await site.final(task.id, line(task.id, outcome="superseded", executors=[])) is None
+    after = await site.tasks.load(task.id)
+    assert after is not None
+    assert isinstance(after.state, Ended | Waiting)
+    assert after.state.outcome is events.Outcome.KILLED
 
 
 async def test_a_line_that_cannot_be_read_ends_the_task(site: Site) -> None:
@@ -225,12 +235,13 @@ async def ringing(site: Site) -> AsyncIterator[Site]:
     await asyncio.wait({listening})
 
 
-async def test_a_cancel_reaches_the_request_that_a_runner_holds_open(ringing: Site) -> None:
-    """At once, and not when the time of the request is up: 410."""
+@pytest.mark.parametrize("command", [commands.CancelTask(), commands.ExpireTask(reason="too long", claimed=True)])
+async def test_a_cancel_reaches_the_request_that_a_runner_holds_open(ringing: Site, command: commands.Command) -> None:
+    """At once, and not when the time of the request is up: 410. So does the end of its time."""
     task = await ringing.running()
     beat = asyncio.create_task(ringing.attendant.heartbeat(Caller(Job(task.id, 1), RUN), 10.0, None))
     await asyncio.sleep(0.05)
-    await ringing.tasks.execute(task.id, commands.CancelTask(), BY)
+    await ringing.tasks.execute(task.id, command, BY)
     with pytest.raises(errors.AttemptGone):
         await asyncio.wait_for(beat, 5)
 

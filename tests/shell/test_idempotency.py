@@ -12,8 +12,9 @@ from api_at_work import EXECUTOR, Api, api_at_work
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tespes import errors
 from tespes.api import idempotency
-from tespes.events import canonical
+from tespes.events import Entry, canonical
 
 TASK = {"name": "one", "executors": [EXECUTOR], "tags": {"a": "1", "b": "2"}}
 KEY = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
@@ -64,6 +65,37 @@ async def test_a_key_that_is_none_is_refused(api: Api, key: str) -> None:
     answer = await api.client.post("/v1/tasks", json=TASK, headers={"Idempotency-Key": key})
     assert answer.status == 400
     assert (await answer.json())["field"] == "Idempotency-Key"
+
+
+async def test_a_request_whose_outcome_nobody_knows_may_be_sent_again_with_its_key(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a key it must not: it might be done twice."""
+
+    async def unconfirmed(*_: Any) -> Entry:
+        raise errors.WriteUnconfirmed("nobody knows")
+
+    with monkeypatch.context() as away:
+        away.setattr(api.tasks._log, "append", unconfirmed)
+        for headers, retryable in ((KEY, True), ({}, False)):
+            answer = await api.client.post("/v1/tasks", json=TASK, headers=headers)
+            problem = await answer.json()
+            assert (answer.status, problem["retryable"]) == (503, retryable)
+            assert ("send it again with the same key" in problem["detail"]) == retryable
+    await created(await api.client.post("/v1/tasks", json=TASK, headers=KEY))
+
+
+async def test_a_key_that_was_used_keeps_no_contents(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the same task's, a second time, nor another's."""
+    task = {**TASK, "inputs": [{"path": "/in", "content": "x" * 100_000}]}
+    first = await created(await api.client.post("/v1/tasks", json=task, headers=KEY))
+
+    async def refuse(*_: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(type(api._store.blobs), "put", refuse)
+    assert await created(await api.client.post("/v1/tasks", json=task, headers=KEY)) == first
+    assert (await api.client.post("/v1/tasks", json={**task, "name": "two"}, headers=KEY)).status == 409
 
 
 async def test_two_keys_are_refused(api: Api) -> None:

@@ -22,7 +22,7 @@ from tespes.flow.lead import Contender, Lease
 from tespes.flow.project import Projector
 from tespes.flow.read import TaskReader
 from tespes.projections import TASK_VIEW
-from tespes.store import Fence, Held, Store
+from tespes.store import Fence, Held, Leases, Store
 
 EXPIRES_S = 0.5
 META = Meta(at=g.at(0), actor="tests", owner="anonymous")
@@ -226,6 +226,84 @@ async def test_what_the_work_raises_ends_it(two: tuple[Store, Store]) -> None:
     with pytest.raises(ZeroDivisionError):
         await Contender(two[0].leases, two[0].log, "a", EXPIRES_S).lead("work", fail)
     left = await two[0].leases.look("work")
+    assert left is not None
+    assert left.holder == ""
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["shared", "alone"])
+async def test_work_whose_surroundings_are_away_begins_anew(two: tuple[Store, Store], *, shared: bool) -> None:
+    """Also if it says so in a group; and the process does not end for it."""
+    tenures = 0
+
+    async def work(_: Lease) -> None:
+        nonlocal tenures
+        tenures += 1
+        if tenures == 1:
+            raise errors.StoreUnavailable("away")
+        if tenures == 2:
+            raise BaseExceptionGroup("two", [errors.BrokerUnavailable("away"), errors.LeaseLost("lost")])
+        await asyncio.sleep(60)
+
+    leading = asyncio.ensure_future(Contender(two[0].leases if shared else None, two[0].log, "a", EXPIRES_S).lead("work", work))
+    try:
+        await until(lambda: tenures == 3 or leading.done())
+        assert not leading.done()
+    finally:
+        leading.cancel()
+        await asyncio.gather(leading, return_exceptions=True)
+
+
+async def test_who_was_not_fast_enough_waits_as_long_as_anybody(two: tuple[Store, Store]) -> None:
+    """Whoever looks at what was there a while ago takes nothing from its holder again and again."""
+    holder = Worker(two[0], "a")
+    async with at_work(holder):
+        await holder.works()
+        stale = await two[1].leases.look("work") if two[1].leases else None
+
+        class Behind:
+            """Leases as they were."""
+
+            async def look(self, _: str) -> Held | None:
+                return stale
+
+            async def put(self, lease: Held, seen: Held | None) -> bool:
+                assert two[1].leases is not None
+                return await two[1].leases.put(lease, seen)
+
+        late = asyncio.ensure_future(Contender(Behind(), two[1].log, "b", EXPIRES_S).lead("work", holder._work))
+        await asyncio.sleep(EXPIRES_S * 3.5)
+        late.cancel()
+        await asyncio.gather(late, return_exceptions=True)
+    assert (await taken_by(two[0])).count("b") <= 3
+
+
+async def test_a_lease_whose_beat_was_on_its_way_is_given_back(two: tuple[Store, Store]) -> None:
+    """The beat arrived, its answer did not: who leaves looks again."""
+    leases, arrived = two[0].leases, asyncio.Event()
+    assert leases is not None
+
+    class Slow:
+        """The answer to the first beat never comes."""
+
+        def __init__(self, leases: Leases) -> None:
+            self.look = leases.look
+            self._put = leases.put
+
+        async def put(self, lease: Held, seen: Held | None) -> bool:
+            done = await self._put(lease, seen)
+            if lease.beat == 2 and lease.holder:
+                arrived.set()
+                await asyncio.sleep(60)
+            return done
+
+    async def work(_: Lease) -> None:
+        await asyncio.sleep(60)
+
+    leading = asyncio.ensure_future(Contender(Slow(leases), two[0].log, "a", EXPIRES_S).lead("work", work))
+    await arrived.wait()
+    leading.cancel()
+    await asyncio.gather(leading, return_exceptions=True)
+    left = await leases.look("work")
     assert left is not None
     assert left.holder == ""
 

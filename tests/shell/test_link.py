@@ -1,6 +1,7 @@
 """The link to a Pulsar, against a real RabbitMQ: what somebody does to its queues does not make it deaf or mute."""
 
 import asyncio
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
@@ -10,10 +11,13 @@ import pytest
 
 from simulated import Way
 from tespes import errors
+from tespes.local import rabbitmq as local_rabbitmq
 from tespes.local.rabbitmq import PrivateRabbitMQ
 from tespes.pulsar import Site, amqp, wire
 
 pytestmark = pytest.mark.servers
+
+RABBITMQCTL = "/usr/lib/rabbitmq/bin/rabbitmqctl"
 
 
 class Ear:
@@ -146,6 +150,41 @@ async def test_a_link_that_is_stopped_finishes_what_it_heard(rabbitmq: PrivateRa
         await publish(rabbitmq, "stopped", b"twice")
         await ear.hears(b"twice")
     assert ear.heard == [b"twice"]
+
+
+async def test_a_broker_that_takes_no_messages_is_in_trouble_until_it_does(rabbitmq: PrivateRabbitMQ) -> None:
+    """Its memory alarm: one message waits in vain, those after it fail at once, and the end of the alarm is heard of."""
+    site = Site("full", rabbitmq.url, "full", None, 1, {"kind": "sandbox"}, "http://127.0.0.1:1")
+    link = amqp.Link(site, Ear().handle, confirm_s=0.5)
+    connected = asyncio.Event()
+    async with running(link):
+        await link.submit("task-1", "true")
+        await control(rabbitmq, "set_vm_memory_high_watermark", "0.000001")
+        try:
+            with pytest.raises(errors.BrokerUnavailable, match="did not confirm"):
+                await link.submit("task-2", "true")
+            assert "takes no messages" in str(link.trouble)
+            link.connected = connected.set
+            with pytest.raises(errors.BrokerUnavailable, match="takes no messages"):
+                await link.submit("task-3", "true")
+            assert not connected.is_set()
+        finally:
+            await control(rabbitmq, "set_vm_memory_high_watermark", "0.4")
+        async with asyncio.timeout(15):
+            await connected.wait()
+        assert "takes no messages" not in str(link.trouble)
+        await link.submit("task-3", "true")
+
+
+async def control(node: PrivateRabbitMQ, *command: str) -> None:
+    """Tell RabbitMQ something, as its operator does."""
+    environment = local_rabbitmq._environment(node._directory, node._node())
+    environment.pop("RUNNING_UNDER_SYSTEMD")
+    process = await asyncio.create_subprocess_exec(
+        RABBITMQCTL, *command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    _, said = await process.communicate()
+    assert process.returncode == 0, said.decode()
 
 
 async def ignore(_: aio_pika.abc.AbstractIncomingMessage) -> None:

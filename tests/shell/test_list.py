@@ -197,7 +197,10 @@ async def test_the_longest_filters_come_back_in_a_request_line(api: Api, letter:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1/tasks"
         # The routes are those of `api`; only the server around them is another.
-        async with serving.served(listening, api.application, Requests(), lambda: None, 1.0), aiohttp.ClientSession() as client:
+        async with (
+            serving.served(listening, api.application, Requests(), lambda: None, drain_s=1.0, cut_s=1.0),
+            aiohttp.ClientSession() as client,
+        ):
             first = {"name_prefix": name, "page_size": "1", "view": tes.View.MINIMAL.value}
             async with client.get(url, params=first) as answer:
                 token = (await answer.json())["next_page_token"]

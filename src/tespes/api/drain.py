@@ -1,12 +1,14 @@
 """Leave without cutting anybody off: what came in is answered, and told that nothing more is taken here."""
 
+import contextlib
+
 from aiohttp import hdrs, web
 
 from tespes.api.problems import Handler
 
 
 class Requests:
-    """The requests that are under way."""
+    """The requests that are under way: until their answers, with their bodies, are written."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -24,7 +26,11 @@ class Requests:
         async def counted(request: web.Request, handler: Handler) -> web.StreamResponse:
             self._count += 1
             try:
-                return await handler(request)
+                response = await handler(request)
+                with contextlib.suppress(ConnectionError):  # the server finds out by itself
+                    await response.prepare(request)
+                    await response.write_eof()
+                return response
             finally:
                 self._count -= 1
 

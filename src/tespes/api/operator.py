@@ -126,7 +126,8 @@ class OperatorRoutes:
     async def retry_dead(self, request: web.Request) -> web.Response:
         """Put a dead letter, or all, back into their queues."""
         wanted = await _read(Letters, request)
-        return json({"retried": await self.dead.retry(wanted.id)})
+        done = await self.dead.retry(wanted.id)
+        return json({"retried": done.sent, "kept": done.kept})
 
     async def list_parked(self, _: web.Request) -> web.Response:
         """The parked tasks."""

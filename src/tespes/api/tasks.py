@@ -55,6 +55,8 @@ class TaskRoutes:
         body = await request.read()
         submitted = submission.read_task(body)
         once = idempotency.once(request, body, ANONYMOUS)
+        if once is not None and (known := await self.tasks.created(once.commit_id, once.request_sha256)) is not None:
+            return json({"id": known.id})  # before anything of it is kept
         task, kept = await texts.keep_contents(self.blobs, submitted.task)
         command = commands.CreateTask(task=task, kept=kept, notes=submitted.notes)
         if once is None:

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 
 from tespes import events
 from tespes.events import Entry
-from tespes.flow.follow import follow
+from tespes.flow.follow import follow, patiently
 from tespes.store import Log
 
-_RINGS = frozenset({events.TaskCancelRequested.__name__, events.AttemptEnded.__name__, events.TaskCanceled.__name__})
+_CALLS_OFF = (events.TaskCancelRequested, events.AttemptExpired, events.AttemptEnded, events.TaskCanceled)
+_RINGS = frozenset(event.__name__ for event in _CALLS_OFF)
 
 
 class Bell:
@@ -25,7 +26,7 @@ class Bell:
 
     async def run(self) -> None:
         """Listen to the log until cancelled."""
-        head = await self._log.head()
+        head = await patiently("bell", self._log.head)
         await follow("bell", self._log, head.position, self._see)
 
     @contextmanager

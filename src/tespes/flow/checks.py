@@ -19,6 +19,17 @@ _FREE_BYTES: Final = 256 * 2**20
 _DRIFT_S: Final = 60.0
 
 
+def usual(log: Log, documents: Documents, model: ReadModel, tasks: Parked) -> dict[str, Check]:
+    """What every process looks at."""
+    return {
+        "store": store(log),
+        "writing": writing(log),
+        "list": view(log, documents, model),
+        "clock": clock(),
+        "parked": parked(tasks),
+    }
+
+
 def store(log: Log) -> Check:
     """Whether the database answers, and soon."""
 

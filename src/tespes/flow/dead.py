@@ -8,7 +8,7 @@ import structlog
 
 from tespes import errors
 from tespes.pulsar import Site
-from tespes.pulsar.dead import DeadLetters, Letter
+from tespes.pulsar.dead import DeadLetters, Letter, Retried
 
 _log = structlog.get_logger(__name__)
 
@@ -58,16 +58,17 @@ class DeadOffice:
             raise errors.BrokerUnavailable("; ".join(found.away))
         raise errors.NotFound(f"there is no dead letter {letter_id}")
 
-    async def retry(self, letter_id: str | None) -> list[str]:
-        """Put that letter, or all of them, back into the queues that they came from; the ids of those that are.
+    async def retry(self, letter_id: str | None) -> Retried:
+        """Put that letter, or all of them, back into the queues that they came from.
 
         :raises errors.NotFound: there is no such letter
         :raises errors.BrokerUnavailable: a broker does not answer; letters of others may be on their way
         """
-        sent: list[str] = []
+        done = Retried((), ())
         for each in self._kept:
-            sent += await each.retry(lambda letter: letter_id is None or letter.id == letter_id)
-        if not sent and letter_id is not None:
+            more = await each.retry(lambda letter: letter_id is None or letter.id == letter_id)
+            done = Retried(done.sent + more.sent, done.kept + more.kept)
+        if letter_id is not None and not done.sent and not done.kept:
             raise errors.NotFound(f"there is no dead letter {letter_id}")
-        _log.info("dead letters go back to their queues", letters=len(sent))
-        return sent
+        _log.info("dead letters go back to their queues", letters=len(done.sent), kept=len(done.kept))
+        return done

@@ -6,37 +6,43 @@ holds the lease; whoever takes it begins with what the log and the view say.
 """
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
+from itertools import islice
 
 import structlog
 
-from tespes import errors, events, tes
+from tespes import errors, events
 from tespes.events import Entry
 from tespes.flow.effects import Effects, Means
 from tespes.flow.execute import KnownTask, Tasks, now
 from tespes.flow.explain import Reasons
-from tespes.flow.follow import follow
+from tespes.flow.follow import follow, patiently
+from tespes.flow.lanes import Lanes
 from tespes.flow.lead import Lease
 from tespes.flow.places import Places
+from tespes.flow.resume import begin
 from tespes.flow.room import Room
 from tespes.flow.signs import Signs
 from tespes.flow.timers import Timers
-from tespes.flow.watch import Watch
-from tespes.projections import TASK_VIEW
-from tespes.store import Store, conditions
+from tespes.flow.watch import LISTEN_S, Watch
+from tespes.store import Store
 from tespes.task import Step, next_step
-from tespes.task.state import Received, Scheduled
+from tespes.task.state import Ended, Received, Scheduled
 from tespes.task.steps import Ask, Delay, Expire, GiveUp, Kill, Place, Rest, Send, WaitUntil
 
 _AT_ONCE = 64
+_AT_ONE_PULSAR = 16
 _LOOK_S = 2.0
-_SIGNS_S = 10.0
+_IN_LANE_S = 60.0
 _SIGNS_AT_ONCE = 1000
+_SEATED_AT_ONCE = 500
 _UNAVAILABLE_S = (1.0, 10.0)
 _FAILED_S = (1.0, 60.0)
-_LIVE = conditions.OneOf("state", frozenset(state.value for state in tes.State if state not in tes.TERMINAL))
+_UNREADABLE_S = (60.0, 3600.0)
 
 _log = structlog.get_logger(__name__)
 
@@ -47,6 +53,7 @@ class Dispatch:
     def __init__(self, store: Store, tasks: Tasks, signs: Signs, room: Room, means: Means) -> None:
         self._log = store.log
         self._documents = store.documents
+        self._lanes = Lanes(_AT_ONE_PULSAR)
         self._tasks = tasks
         self._signs = signs
         self._means = means
@@ -57,7 +64,6 @@ class Dispatch:
         self._failures: dict[str, int] = {}
         self._timers = Timers()
         self._woken = asyncio.Event()
-        self._began = 0
 
     async def run(self, lease: Lease) -> None:
         """Work until cancelled.
@@ -65,10 +71,10 @@ class Dispatch:
         :raises errors.LeaseLost: another process does now; perhaps in an exception group
         """
         effects = Effects(self._tasks, self._watch, self._means, lease)
-        after = await self._resume()
+        after = await patiently("dispatch", self._resume)
         self._signs.noted = self._watch.heard
-        for link in self._means.links.values():
-            link.connected = self._reconnected
+        for name, link in self._means.links.items():
+            link.connected = partial(self._reconnected, name)
         async with asyncio.TaskGroup() as group:
             group.create_task(follow("dispatch", self._log, after, self._see))
             group.create_task(self._explain(effects))
@@ -80,29 +86,38 @@ class Dispatch:
                     group.create_task(self._advance(task_id, effects))
 
     async def _resume(self) -> int:
-        """Every task that the view does not show as ended is looked at; what is newer than the view is followed."""
-        self._began = (await self._log.head()).position
-        position = await self._documents.position(TASK_VIEW)
-        before = None
-        while page := await self._documents.page(TASK_VIEW, (_LIVE,), before=before, limit=1000, whole=False):
-            before = page[-1]["position"]
-            self._due.update((each["id"], None) for each in page)
-        self._due = dict.fromkeys(reversed(self._due))
-        _log.info("dispatch resumes", position=position, live=len(self._due))
-        return position
+        """Every task that lives is looked at once and has its place, or waits for one, before any place is given."""
+        begun = await begin(self._log, self._documents)
+        for start in range(0, len(begun.live), _SEATED_AT_ONCE):
+            seated = begun.live[start : start + _SEATED_AT_ONCE]
+            for known in await asyncio.gather(*map(self._tasks.load, seated), return_exceptions=True):
+                if isinstance(known, errors.Unavailable):
+                    raise known
+                if isinstance(known, KnownTask):
+                    self._seat(known)
+        self._due.update(dict.fromkeys((*begun.live, *begun.ended)))
+        _log.info("dispatch resumes", position=begun.position, live=len(begun.live))
+        return begun.position
+
+    def _seat(self, known: KnownTask) -> None:
+        """What a task that was there before means for the places. What is wrong with it is said when it is its turn."""
+        with contextlib.suppress(Exception):
+            self._places.seat(known)
+            if not isinstance(known.state, Ended) and isinstance(self._next(known), Place):
+                self._places.wait(known)
 
     async def _see(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             if not events.is_task(entry.commit.stream):
                 continue
-            if entry.commit.version == 1 and entry.position > self._began:
+            if entry.commit.version == 1:
                 self._watch.born(entry.commit.stream)
             self._due[entry.commit.stream] = None
         self._woken.set()
 
     async def _wait(self) -> None:
         """Until something is due."""
-        if self._due and len(self._busy) < _AT_ONCE and any(task_id not in self._busy for task_id in self._due):
+        if len(self._busy) < _AT_ONCE and any(task_id not in self._busy for task_id in self._due):
             return
         self._woken.clear()
         pause_s = min(self._timers.next_s() - time.monotonic(), _LOOK_S)
@@ -116,7 +131,7 @@ class Dispatch:
         """What is due and not being worked on, oldest first."""
         self._due.update(dict.fromkeys(self._timers.take(time.monotonic())))
         free = _AT_ONCE - len(self._busy)
-        taken = [task_id for task_id in self._due if task_id not in self._busy][:free]
+        taken = list(islice((task_id for task_id in self._due if task_id not in self._busy), free))
         for task_id in taken:
             del self._due[task_id]
         return taken
@@ -130,7 +145,12 @@ class Dispatch:
             raise
         except errors.Unavailable as error:
             at_s = self._again(task_id, _UNAVAILABLE_S)
+            if isinstance(error, errors.StoreUnavailable):
+                self._watch.missed()
             _log.warning("a step has to wait", task_id=task_id, reason=str(error))
+        except (errors.CorruptLog, errors.UnknownEvent) as error:
+            at_s = self._again(task_id, _UNREADABLE_S)
+            _log.warning("a task cannot be read", task_id=task_id, reason=str(error))
         except Exception:  # noqa: BLE001 - the rim: logged, and the task comes back
             at_s = self._again(task_id, _FAILED_S)
             _log.exception("a step failed and is tried again", task_id=task_id, failures=self._failures[task_id])
@@ -161,9 +181,24 @@ class Dispatch:
                 case Place(again_s):
                     if not await self._place(known, effects):
                         return again_s
-                case Send() | Ask() | Kill() | Delay() | GiveUp() | Expire():
+                case Send() | Ask() | Kill():
+                    if not await self._say(known, step, effects):
+                        return time.monotonic() + _IN_LANE_S
+                case Delay() | GiveUp() | Expire():
                     await effects.do(known, step)
                     self._shun(known, step)
+
+    async def _say(self, known: KnownTask, step: Send | Ask | Kill, effects: Effects) -> bool:
+        """Tell a Pulsar, unless too many do at the moment: then it is done as soon as one of them is through."""
+        pulsar = step.attempt.pulsar
+        if not self._lanes.enter(pulsar, known.id):
+            return False
+        try:
+            await effects.do(known, step)
+        finally:
+            self._due.update(dict.fromkeys(self._lanes.leave(pulsar)))
+            self._woken.set()
+        return True
 
     def _shun(self, known: KnownTask, step: Step) -> None:
         """A Pulsar that let a job lie does not get it right again, if another can have it."""
@@ -199,9 +234,9 @@ class Dispatch:
                 self._due[task_id] = None
                 self._woken.set()
 
-    def _reconnected(self) -> None:
-        """What could not be sent may be sent now."""
-        self._due.update(dict.fromkeys(self._failures))
+    def _reconnected(self, pulsar: str) -> None:
+        """What could not be sent may be sent now, and what nobody read may be sent again."""
+        self._due.update(dict.fromkeys((*self._failures, *self._places.at(pulsar))))
         self._choose()
         self._woken.set()
 
@@ -212,17 +247,20 @@ class Dispatch:
     async def _listen(self) -> None:
         """See what other processes have heard of all jobs, every few seconds."""
         while True:
-            await asyncio.sleep(_SIGNS_S)
+            await asyncio.sleep(LISTEN_S)
             jobs = self._watch.jobs()
-            for start in range(0, len(jobs), _SIGNS_AT_ONCE):
-                try:
+            try:
+                await self._log.head()
+                for start in range(0, max(len(jobs), 1), _SIGNS_AT_ONCE):
                     await self._hear(jobs[start : start + _SIGNS_AT_ONCE])
-                except errors.Unavailable as error:
-                    _log.warning("signs of life could not be read", reason=str(error))
+            except errors.Unavailable as error:
+                self._watch.missed()
+                _log.warning("signs of life could not be read", reason=str(error))
 
     async def _hear(self, job_ids: Sequence[str]) -> None:
         for job_id, sign in (await self._signs.get(job_ids)).items():
             self._watch.seen(job_id, sign)
+        self._watch.listened()
 
     async def _explain(self, effects: Effects) -> None:
         """A task that waits says why."""

@@ -1,6 +1,5 @@
 """What dispatch does about a task: a step becomes events, or messages to its Pulsar and a note that they were sent."""
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,8 +15,6 @@ from tespes.task.steps import Ask, Delay, Expire, GiveUp, Kill, Send
 from tespes.tes import limits
 
 _ACTOR = "tespes:dispatch"
-_CONFIRM_KILL_S = 0.2
-_CONTAINER_GONE_S = 1.5  # what the reaper of a killed runner needs to remove a container, with some to spare
 
 Effect = Send | Ask | Kill | Delay | GiveUp | Expire
 
@@ -54,13 +51,8 @@ class Effects:
         :raises errors.Unavailable: it could not be done now
         """
         match effect:
-            case Send(attempt):
-                await self._send(known, attempt)
-            case Ask(attempt):
-                await self._link(attempt).ask(attempt.job_id)
-                self._watch.said(known.id, asked=1)
-            case Kill(attempt):
-                await self._kill(known, attempt)
+            case Send() | Ask() | Kill():
+                await self._say(known, effect)
             case Delay(attempt, reason):
                 await self.order(known.id, commands.DelayAttempt(attempt=attempt.number, reason=reason))
             case GiveUp(attempt, reason):
@@ -82,6 +74,23 @@ class Effects:
         self._hold()
         await self._tasks.execute(task_id, command, self._by)
 
+    async def _say(self, known: KnownTask, effect: Send | Ask | Kill) -> None:
+        link, job_id = self._link(effect.attempt), effect.attempt.job_id
+        try:
+            match effect:
+                case Send(attempt):
+                    await self._send(known, attempt)
+                    self._watch.said(known.id, sent=1)
+                case Ask():
+                    await link.ask(job_id)
+                    self._watch.said(known.id, asked=1)
+                case Kill():
+                    await link.kill(job_id)
+                    self._watch.said(known.id, killed=1)
+        except errors.BrokerUnavailable:
+            self._watch.failed(known.id)
+            raise
+
     async def _send(self, known: KnownTask, attempt: Attempt) -> None:
         link, means = self._link(attempt), self._means
         token = job.token(means.key, attempt.job_id)
@@ -89,15 +98,6 @@ class Effects:
         told = batch.Job(known.id, known.owner, known.submitted.resources, running_s)
         command_line = job.command_line(attempt.job_id, link.site.callback_url, token, means.terms)
         await link.submit(attempt.job_id, command_line, batch.submit_params(link.site.submit_params, told))
-        self._watch.said(known.id, sent=1)
-
-    async def _kill(self, known: KnownTask, attempt: Attempt) -> None:
-        """Pulsar never says `cancelled` unasked: kill, give it a moment, ask. What it confirms is the end of the job alone."""
-        link = self._link(attempt)
-        await link.kill(attempt.job_id)
-        self._watch.said(known.id, killed=1)
-        await asyncio.sleep(_CONTAINER_GONE_S if attempt.containers_outlive_it else _CONFIRM_KILL_S)
-        await link.ask(attempt.job_id)
 
     def _link(self, attempt: Attempt) -> Link:
         self._hold()

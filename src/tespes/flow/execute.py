@@ -1,6 +1,7 @@
 """Commands on tasks: load, decide, append; when somebody else was first, again."""
 
 import asyncio
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from tespes.store import Fence, Log
 from tespes.task import commands
 
 _TRIES = 50
+_PAUSE_S, _PAUSE_AT_MOST_S = 0.002, 0.05
 
 _log = structlog.get_logger(__name__)
 
@@ -97,14 +99,24 @@ class Tasks:
         :raises errors.IdempotencyConflict: it created one from another request
         :raises errors.StoreUnavailable: nobody knows whether it is created; asking again is safe
         """
+        try:
+            return await self._create(command, commit_id, owner, by)
+        except errors.IdempotencyConflict:  # somebody else was first: what it was created from is compared, not all of it
+            if (known := await self.created(commit_id, command.request_sha256)) is not None:
+                return known
+            raise
+        except errors.WriteUnconfirmed as error:
+            said = "the database does not say whether the task was created: send it again with the same key"
+            raise errors.StoreUnavailable(said) from error
+
+    async def created(self, commit_id: str, request_sha256: str | None) -> KnownTask | None:
+        """The task that this commit created from a request with that digest; None if it has created none.
+
+        :raises errors.IdempotencyConflict: it created one from another request
+        """
         known = await self.load(_task_id(commit_id))
-        if known is None:
-            try:
-                return await self._create(command, commit_id, owner, by)
-            except errors.IdempotencyConflict:  # somebody else was first: what it was created from is compared, not all of it
-                known = await self.load(_task_id(commit_id))
-        if known is None or known.request_sha256 != command.request_sha256:
-            raise errors.IdempotencyConflict(f"the key belongs to task {_task_id(commit_id)}, which was asked for differently")
+        if known is not None and known.request_sha256 != request_sha256:
+            raise errors.IdempotencyConflict(f"the key belongs to task {known.id}, which was asked for differently")
         return known
 
     async def _create(self, command: commands.CreateTask, commit_id: str, owner: str, by: By) -> KnownTask:
@@ -124,7 +136,7 @@ class Tasks:
             return await self._in_turn(task_id, command, by)
 
     async def _in_turn(self, task_id: str, command: task.Command, by: By) -> KnownTask:
-        for _ in range(_TRIES):
+        for tries in range(_TRIES):
             fold = await self._folds.load(task_id)
             if fold is None:
                 raise errors.NotFound(f"there is no task {task_id}")
@@ -134,7 +146,7 @@ class Tasks:
             try:
                 return await self._append(_Stream(task_id, fold.value.owner, fold), new_id(), decision, by)
             except errors.VersionConflict:
-                continue
+                await asyncio.sleep(random.uniform(0, min(tries * _PAUSE_S, _PAUSE_AT_MOST_S)))  # noqa: S311 - jitter
         raise errors.StoreUnavailable(f"task {task_id} changes too fast: {_TRIES} commands came first")
 
     async def _at_once(self, task_id: str, command: task.Command, by: By) -> KnownTask | None:

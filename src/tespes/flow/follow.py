@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import structlog
 
@@ -12,6 +13,8 @@ from tespes.store import Log
 _POLL_S = (0.02, 0.5)
 _IDLE_S = 5.0
 _AGAIN_S = 1.0
+
+_Found = TypeVar("_Found")
 
 _log = structlog.get_logger(__name__)
 
@@ -38,6 +41,16 @@ async def follow(name: str, log: Log, after: int, handle: Callable[[Sequence[Ent
             continue
         await wait(signal, poll if log.shared else _IDLE_S)
         poll = min(poll * 2, _POLL_S[1])
+
+
+async def patiently(name: str, look: Callable[[], Awaitable[_Found]]) -> _Found:
+    """What that finds, as soon as nothing that it needs is away."""
+    while True:
+        try:
+            return await look()
+        except errors.Unavailable as error:
+            _log.warning("a follower begins later", follower=name, reason=str(error))
+            await asyncio.sleep(_AGAIN_S)
 
 
 async def wait(signal: asyncio.Event, at_most_s: float) -> bool:

@@ -5,6 +5,7 @@ or is about to fail, and a person should look.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,6 +17,7 @@ from tespes import errors
 
 _EVERY_S: Final = 5.0
 _AT_MOST_S: Final = 3.0
+_FRESH_S: Final = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -55,6 +57,9 @@ class Health:
     def __init__(self, checks: Mapping[str, Check]) -> None:
         self._checks = checks
         self._last: dict[str, Finding] = {}
+        self._report: Report = {}
+        self._looked_at = float("-inf")
+        self._turn = asyncio.Lock()
 
     async def run(self) -> None:
         """Look again and again until cancelled, so that the log says what changes even if nobody asks."""
@@ -63,12 +68,14 @@ class Health:
             await asyncio.sleep(_EVERY_S)
 
     async def look(self) -> Report:
-        """What all checks find now; none takes long."""
-        found = await asyncio.gather(*map(_checked, self._checks.values()))
-        report = dict(zip(self._checks, found, strict=True))
-        for name, finding in report.items():
-            self._tell(name, finding)
-        return report
+        """What all checks find now, or found a moment ago, however many ask; none takes long."""
+        async with self._turn:
+            if time.monotonic() - self._looked_at > _FRESH_S:
+                found = await asyncio.gather(*map(_checked, self._checks.values()))
+                self._report, self._looked_at = dict(zip(self._checks, found, strict=True)), time.monotonic()
+                for name, finding in self._report.items():
+                    self._tell(name, finding)
+            return self._report
 
     def _tell(self, name: str, found: Finding) -> None:
         before = self._last.get(name, Finding())

@@ -28,7 +28,6 @@ _NOBODY: Final = ""
 _RENEWALS: Final = 5  # in the time in which a lease expires
 _LOOKS: Final = 10
 _MARGIN: Final = 0.1  # of that time: clocks do not run equally fast
-_RELEASE_S: Final = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -75,31 +74,40 @@ class Contender:
     """A process that would do what one alone may do.
 
     :param leases: None if there is no other process
-    :param holder: its name
+    :param holder: its name; :param release_s: how long giving a lease back may take
     """
 
     leases: Leases | None
     log: Log
     holder: str
     expires_s: float
+    release_s: float = 1.0
 
     async def lead(self, name: str, work: Work) -> None:
         """Do that work whenever the lease is held here, and stop when it is not, until cancelled.
 
-        What the work raises ends everything, but for `errors.LeaseLost`.
+        What the work raises ends everything, but for `errors.LeaseLost`, and `errors.Unavailable`: then it begins anew.
         """
+        while True:
+            try:
+                await self._serve(name, work)
+            except* errors.LeaseLost:
+                _log.warning("a lease was lost", lease=name)
+            except* errors.Unavailable as group:
+                reasons = "; ".join(sorted({str(error) for error in group.exceptions}))
+                _log.warning("what one process alone does begins anew", lease=name, reason=reasons)
+            else:
+                _log.error("what one process alone does ended by itself and begins anew", lease=name)
+            await asyncio.sleep(self.expires_s / _LOOKS)
+
+    async def _serve(self, name: str, work: Work) -> None:
+        """Do the work once, as soon as the lease can be had."""
         if self.leases is None:
             await work(Lease(None, float("inf")))
             return
         contest = _Contest(self.leases, self.log, name, self.holder, self.expires_s)
-        while True:
-            try:
-                held, lease = await contest.win()
-            except errors.Unavailable as error:
-                _log.warning("a lease cannot be taken", lease=name, reason=str(error))
-                await asyncio.sleep(contest.look_every_s)
-                continue
-            await _Tenure(contest, held, lease).serve(work)
+        held, lease = await contest.win()
+        await _Tenure(contest, held, lease, self.release_s).serve(work)
 
 
 class _Contest:
@@ -125,6 +133,7 @@ class _Contest:
                 begun = time.monotonic()
                 if (taken := await self._take(seen)) is not None:
                     return taken, Lease(Fence(self.name, taken.fence), self.expires(begun))
+                seen, since = await self.leases.look(self.name), time.monotonic()  # somebody was faster: wait anew
             await asyncio.sleep(self.look_every_s)
             present = await self.leases.look(self.name)
             if present != seen:
@@ -154,13 +163,17 @@ class _Contest:
 class _Tenure:
     """From the taking of a lease to its loss or release."""
 
-    def __init__(self, contest: _Contest, held: Held, lease: Lease) -> None:
+    def __init__(self, contest: _Contest, held: Held, lease: Lease, release_s: float) -> None:
         self._contest = contest
         self._held = held
         self._lease = lease
+        self._release_s = release_s
 
     async def serve(self, work: Work) -> None:
-        """Do the work as long as the lease is held; give it back when cancelled."""
+        """Do the work as long as the lease is held; give it back when cancelled, and when the work ends.
+
+        :raises errors.LeaseLost: another process has it; and whatever the work raises
+        """
         working = asyncio.ensure_future(work(self._lease))
         renewing = asyncio.ensure_future(self._renew())
         try:
@@ -171,9 +184,11 @@ class _Tenure:
             await asyncio.wait({working, renewing})
             if self._lease.is_held:
                 await self._release()
-        _raise_but_for_loss(working)
-        _raise_but_for_loss(renewing)
-        _log.warning("a lease was lost", lease=self._contest.name, fence=self._held.fence)
+        for each in (working, renewing):
+            if not each.cancelled() and (error := each.exception()) is not None:
+                raise error
+        if not self._lease.is_held:
+            raise errors.LeaseLost(f"the lease {self._contest.name} was not renewed in time")
 
     async def _renew(self) -> None:
         """Go on until the lease is lost."""
@@ -202,18 +217,16 @@ class _Tenure:
         return True
 
     async def _release(self) -> None:
-        """So that another process takes the lease at once. One that was lost in the log, too, may be taken by anybody."""
+        """So that another process takes the lease at once. One that was lost in the log, too, may be taken by anybody.
+
+        A beat may have been on its way when it was cancelled: then the lease is not as it was seen, but still its own.
+        """
+        seen: Held | None = self._held
         try:
-            async with asyncio.timeout(_RELEASE_S):
-                await self._contest.leases.put(replace(self._held, holder=_NOBODY, beat=self._held.beat + 1), self._held)
+            async with asyncio.timeout(self._release_s):
+                while seen is not None and (seen.holder, seen.fence) == (self._held.holder, self._held.fence):
+                    if await self._contest.leases.put(replace(seen, holder=_NOBODY, beat=seen.beat + 1), seen):
+                        return
+                    seen = await self._contest.leases.look(self._contest.name)
         except (errors.Unavailable, TimeoutError) as error:
             _log.warning("a lease was not given back", lease=self._contest.name, reason=str(error))
-
-
-def _raise_but_for_loss(task: asyncio.Future[None]) -> None:
-    """What the task raised, unless that was to be expected."""
-    error = None if task.cancelled() else task.exception()
-    if isinstance(error, BaseExceptionGroup):
-        error = error.split(errors.LeaseLost)[1]
-    if error is not None and not isinstance(error, errors.LeaseLost):
-        raise error

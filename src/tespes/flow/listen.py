@@ -96,7 +96,9 @@ class Listener:
         said = result.read(message.last_line)
         if said is None or said.job_id != named.id:
             await self._over(named, message, message.status)
-        elif said.outcome == "superseded" or _is_turned_away(named, said, known.state):
+            return
+        known = await self._tasks.load(named.task_id) or known
+        if _is_anothers(named, said, known.state):
             await self._superseded(named, message)
         else:
             await self._record(named, known, said, message)
@@ -127,10 +129,12 @@ class Listener:
             raise
 
 
-def _is_turned_away(named: Job, said: result.Result, state: State) -> bool:
-    """Whether another run has claimed that attempt."""
+def _is_anothers(named: Job, said: result.Result, state: State) -> bool:
+    """Whether a run says so that was turned away; what the one says that claimed the attempt is its end, whatever it is."""
     claimed = state.claimed if isinstance(state, Expiring | Canceling) else state
-    return isinstance(claimed, Claimed) and claimed.attempt.number == named.attempt and claimed.run_id != said.run_id
+    if isinstance(claimed, Claimed) and claimed.attempt.number == named.attempt:
+        return claimed.run_id != said.run_id
+    return said.outcome == "superseded"
 
 
 def _reason(pulsar: str, message: wire.Status) -> str:

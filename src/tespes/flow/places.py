@@ -22,7 +22,7 @@ class Places:
         self._pulsars = pulsars
         self._steady = steady
         self._chosen: dict[str, str] = {}
-        self._held: set[str] = set()
+        self._held: dict[str, str] = {}
         self._shunned: dict[str, float] = {}
 
     def seat(self, known: KnownTask) -> None:
@@ -35,7 +35,7 @@ class Places:
                 self._leave(known.id)
             case _:
                 self._chosen.pop(known.id, None)
-                self._held.add(known.id)
+                self._held[known.id] = known.state.attempt.pulsar
                 self._room.hold(known, known.state.attempt.pulsar)
 
     def wait(self, known: KnownTask) -> None:
@@ -58,8 +58,12 @@ class Places:
         return given
 
     def reasons(self) -> Iterator[tuple[str, str]]:
-        """The tasks that wait, and why."""
-        return self._room.reasons(self._open())
+        """The tasks that wait, and why. That others are preferred for a while is none: it comes and goes."""
+        return self._room.reasons(self._pulsars.open())
+
+    def at(self, pulsar: str) -> list[str]:
+        """The tasks that have an attempt there."""
+        return [task_id for task_id, its in self._held.items() if its == pulsar]
 
     def reach(self, known: KnownTask) -> Reach:
         """How the Pulsar of the task's attempt stands."""
@@ -79,7 +83,7 @@ class Places:
     def _leave(self, task_id: str) -> None:
         self._room.leave(task_id)
         self._chosen.pop(task_id, None)
-        self._held.discard(task_id)
+        self._held.pop(task_id, None)
 
     def _open(self) -> Mapping[str, str | None]:
         """For each Pulsar None if a task can go there, else why not."""

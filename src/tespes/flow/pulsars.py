@@ -14,7 +14,7 @@ import structlog
 from tespes import errors, events, tes
 from tespes.events import Entry, Meta
 from tespes.flow.execute import By, KnownTask, Tasks, now
-from tespes.flow.follow import follow
+from tespes.flow.follow import follow, patiently
 from tespes.flow.ids import new_id
 from tespes.flow.room import Room
 from tespes.projections import TASK_VIEW
@@ -25,7 +25,7 @@ from tespes.task.state import Ended, Waiting
 _STREAM = "pulsar:"
 _TRIES = 10
 _PAGE = 1000
-_LIVE = conditions.OneOf("state", frozenset(state.value for state in tes.State if state not in tes.TERMINAL))
+LIVE = conditions.OneOf("state", frozenset(state.value for state in tes.State if state not in tes.TERMINAL))
 
 _log = structlog.get_logger(__name__)
 
@@ -59,10 +59,7 @@ class Pulsars:
 
     async def run(self) -> None:
         """Follow what operators want until cancelled."""
-        head = await self._log.head()
-        for name in self._links:
-            self._wanted[name], _ = await self._read(name)
-        await follow("pulsars", self._log, head.position, self._see)
+        await follow("pulsars", self._log, await patiently("pulsars", self._look_up), self._see)
 
     def troubles(self) -> dict[str, str | None]:
         """For each Pulsar None if it heeds what is sent to it, as far as is known, else why not."""
@@ -98,6 +95,13 @@ class Pulsars:
                 return f"it is drained: {reason}" if reason else "it is drained"
             case Enabled():
                 return None
+
+    async def _look_up(self) -> int:
+        """What is wanted of all of them; the position of the log from which that has to be followed."""
+        head = await self._log.head()
+        for name in self._links:
+            self._wanted[name], _ = await self._read(name)
+        return head.position
 
     async def _want(self, name: str, event: events.PulsarDrained | events.PulsarEnabled, by: By) -> None:
         for _ in range(_TRIES):
@@ -157,7 +161,7 @@ def _is_so(wanted: Wanted, event: events.PulsarDrained | events.PulsarEnabled) -
 async def occupy(room: Room, tasks: Tasks, documents: Documents) -> None:
     """Tell an empty room who waits and who has a place, as any process can: from the tasks that have not ended."""
     before = None
-    while page := await documents.page(TASK_VIEW, (_LIVE,), before=before, limit=_PAGE, whole=False):
+    while page := await documents.page(TASK_VIEW, (LIVE,), before=before, limit=_PAGE, whole=False):
         before = page[-1]["position"]
         for known in await asyncio.gather(*(_readable(tasks, each["id"]) for each in page)):
             if known is None or isinstance(known.state, Ended):

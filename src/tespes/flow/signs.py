@@ -11,7 +11,6 @@ from tespes.flow.follow import wait
 from tespes.store import Sign
 
 _FLUSH_S = 1.0
-_LAST_FLUSH_S = 2.0
 
 _log = structlog.get_logger(__name__)
 
@@ -19,14 +18,15 @@ _log = structlog.get_logger(__name__)
 class Signs:
     """What was heard of jobs, here and by other processes.
 
-    :param kept: where all processes keep it
+    :param kept: where all processes keep it; :param last_flush_s: how long telling them may take at the end
 
     `noted` is called with each sign that is heard here.
     """
 
-    def __init__(self, kept: store.Signs) -> None:
+    def __init__(self, kept: store.Signs, last_flush_s: float = 2.0) -> None:
         self.noted: Callable[[str, Sign], None] = lambda *_: None
         self._kept = kept
+        self._last_flush_s = last_flush_s
         self._unsaid: dict[str, Sign] = {}
         self._urgent = asyncio.Event()
 
@@ -59,7 +59,7 @@ class Signs:
                 await self._flush()
         finally:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LAST_FLUSH_S):
+                async with asyncio.timeout(self._last_flush_s):
                     await self._flush()
 
     def _note(self, job_id: str, sign: Sign) -> None:

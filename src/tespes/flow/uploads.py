@@ -14,7 +14,7 @@ import structlog
 from tespes import errors, events
 from tespes.events import Entry
 from tespes.flow.execute import Tasks
-from tespes.flow.follow import follow
+from tespes.flow.follow import follow, patiently
 from tespes.flow.jobs import Job, job
 from tespes.storage import At, Storage, shown
 from tespes.store import Log, Upload
@@ -97,7 +97,7 @@ class Uploads:
 
     async def run(self) -> None:
         """Give up what nobody needs any more, until cancelled."""
-        head = await self._log.head()
+        head = await patiently("uploads", self._log.head)
         async with asyncio.TaskGroup() as group:
             group.create_task(follow("uploads", self._log, head.position, lambda entries: self._see(group, entries)))
             while True:

@@ -10,7 +10,11 @@ from datetime import datetime
 from tespes.flow.jobs import job
 from tespes.store import Sign
 from tespes.task import Contact
-from tespes.task.state import Ended, State, Waiting
+from tespes.task.state import Canceling, Claimed, Ended, Expiring, Received, Scheduled, State, Waiting
+
+LISTEN_S = 10.0
+_DEAF_S = LISTEN_S + 5.0
+_UNCLAIMED = frozenset({None, Scheduled, Received})
 
 
 @dataclass(slots=True)
@@ -38,6 +42,8 @@ class Watch:
         self._steady = steady
         self._wall = wall
         self._memories: dict[str, _Memory] = {}
+        self._listened_s = steady()
+        self._missed = False
 
     def born(self, task_id: str) -> None:
         """The task was created just now, whatever the clock of whoever created it says."""
@@ -56,7 +62,7 @@ class Watch:
         elif memory.attempt != attempt:
             memory.contact, memory.sign = _contact(memory.contact.created_s, at_s, at_s), Sign()
         elif memory.situation is not type(state):
-            memory.contact = replace(memory.contact, since_s=at_s)
+            memory.contact = _begun(memory, state, at_s)
         memory.situation, memory.attempt = type(state), attempt
         memory.job_id = None if isinstance(state, Waiting | Ended) else state.attempt.job_id
         return memory.contact
@@ -66,7 +72,14 @@ class Watch:
         memory = self._memories[task_id]
         known = memory.contact
         said = replace(known, sent=known.sent + sent, asked=known.asked + asked, killed=known.killed + killed)
-        memory.contact = replace(said, last_s=self._steady())
+        at_s = self._steady()
+        unasked_s = None if asked else at_s if killed else known.unasked_s
+        memory.contact = replace(said, last_s=at_s, unasked_s=unasked_s, failed=0)
+
+    def failed(self, task_id: str) -> None:
+        """Something about that attempt could not be sent."""
+        memory = self._memories[task_id]
+        memory.contact = replace(memory.contact, failed=memory.contact.failed + 1)
 
     def heard(self, job_id: str, sign: Sign) -> None:
         """A sign of life came, of Pulsar or of the runner. Those of older attempts say nothing of the present one."""
@@ -93,6 +106,23 @@ class Watch:
         status = sign.status if sign.pulsar != before.pulsar else None
         self.heard(job_id, Sign(sign.runner - before.runner, sign.pulsar - before.pulsar, status, sign.told))
 
+    def missed(self) -> None:
+        """The store was away: what runners and Pulsars said may not have arrived."""
+        self._missed = True
+
+    def listened(self) -> None:
+        """All that there is to hear could be heard just now. If it could not before, the silence was our own."""
+        at_s = self._steady()
+        if self._missed or at_s - self._listened_s > _DEAF_S:
+            self.forgive()
+        self._listened_s, self._missed = at_s, False
+
+    def forgive(self) -> None:
+        """Nobody could be heard: all silence begins now."""
+        at_s = self._steady()
+        for memory in self._memories.values():
+            memory.contact = replace(memory.contact, runner_s=at_s, pulsar_s=at_s, status_s=at_s)
+
     def jobs(self) -> list[str]:
         """The jobs of all live attempts."""
         return [memory.job_id for memory in self._memories.values() if memory.job_id is not None]
@@ -113,6 +143,16 @@ class Watch:
 
     def _age_s(self, at: datetime) -> float:
         return max((self._wall() - at).total_seconds(), 0.0)
+
+
+def _begun(memory: _Memory, state: State, at_s: float) -> Contact:
+    """Another situation of the same attempt: who brought it about is alive."""
+    known = replace(memory.contact, since_s=at_s)
+    if isinstance(state, Claimed | Expiring | Canceling) and memory.situation in _UNCLAIMED:
+        return replace(known, runner_s=at_s, asked=0)
+    if isinstance(state, Received):
+        return replace(known, pulsar_s=at_s, asked=0)
+    return known
 
 
 def _contact(created_s: float, since_s: float, at_s: float) -> Contact:

@@ -1,7 +1,9 @@
 """Small files that one user of this machine reads: configurations with passwords, and records."""
 
+import contextlib
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,17 @@ def write_private(path: Path, text: str) -> bool:
         file.write(text)
     fresh.replace(path)
     return True
+
+
+def write_once(path: Path, text: str) -> None:
+    """Make a file (mode 0600) in one step, unless it is there: of several that do this at once, one is first."""
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    write_private(fresh, text)
+    try:
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(fresh)
+    finally:
+        fresh.unlink()
 
 
 def read_json(path: Path) -> Any:

@@ -19,10 +19,9 @@ from tespes.pulsar.promise import Handler
 from tespes.pulsar.site import Site
 
 _PREFETCH = 256
-_CONFIRM_S = 10.0
+_PROBE = "tespes.probe"  # there is no such queue: RabbitMQ takes the message, and drops it
 _BACK_OFF_S = (0.2, 5.0)
 _TRIES_AFTER_S = (0.0, 0.2, 1.0)
-_FINISH_S = 5.0
 _LOOKS_IN_TROUBLE = 5  # for each of other times
 
 _log = structlog.get_logger(__name__)
@@ -34,18 +33,31 @@ class Link:
     :param handle: see promise.Handler; what nobody can do anything with goes to the queue `tespes.dead`
     :param listens: whether this process hears what Pulsar says; one that does not leaves it to others
     :param look_s: between two looks whether Pulsar reads its queues; in trouble more often
+    :param confirm_s: in which RabbitMQ must have taken a message; :param finish_s: how long finishing may take at the end
     """
 
-    def __init__(self, site: Site, handle: Handler, *, listens: bool = True, look_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        site: Site,
+        handle: Handler,
+        *,
+        listens: bool = True,
+        look_s: float = 10.0,
+        confirm_s: float = 10.0,
+        finish_s: float = 5.0,
+    ) -> None:
         self.site = site
         self.connected: Callable[[], None] = lambda: None
         self._handle = handle
         self._listens = listens
         self._look_s = look_s
+        self._confirm_s = confirm_s
+        self._finish_s = finish_s
         self._prefix = wire.prefix(site.manager, site.key_prefix)
         self._channel: AbstractChannel | None = None
         self._exchange: AbstractExchange | None = None
         self._stale = asyncio.Event()
+        self._choked = asyncio.Event()
         self._at_work: set[asyncio.Task[None]] = set()
         self._unread: tuple[str, ...] = ()
         self._unread_before: tuple[str, ...] = ()
@@ -54,6 +66,8 @@ class Link:
     @property
     def trouble(self) -> str | None:
         """See promise.Link. One look that finds no reader proves nothing: Pulsar may just be starting."""
+        if self._choked.is_set():
+            return "RabbitMQ takes no messages: see whether it is short of memory or disk"
         unread = [name for name in self._unread if name in self._unread_before]
         if not unread:
             return None
@@ -140,14 +154,15 @@ class Link:
     async def _until_closed(self, channel: AbstractChannel, connection: AbstractConnection) -> None:
         """Until the channel is closed, or a queue is gone and everything must be declared again."""
         self._stale.clear()
-        looking = asyncio.ensure_future(self._look(connection))
+        self._choked.clear()
+        asides = [asyncio.ensure_future(self._look(connection)), asyncio.ensure_future(self._probe(channel))]
         ends = {asyncio.ensure_future(channel.closed()), asyncio.ensure_future(self._stale.wait())}
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for each in (looking, *ends):
+            for each in (*asides, *ends):
                 each.cancel()
-            await asyncio.wait({looking})
+            await asyncio.wait(asides)
 
     async def _look(self, connection: AbstractConnection) -> None:
         """See again and again whether Pulsar reads its queues; what it did before this connection says nothing."""
@@ -158,6 +173,20 @@ class Link:
                     await self._count_readers(connection)
                 await asyncio.sleep(self._look_s / _LOOKS_IN_TROUBLE if self.trouble else self._look_s)
         except (AMQPError, OSError, TimeoutError, RuntimeError):  # the connection breaks, or a queue is gone
+            self._stale.set()
+
+    async def _probe(self, channel: AbstractChannel) -> None:
+        """Whenever a message was not taken in time: send nothing more until one is, which waits for as long as that lasts."""
+        try:
+            while True:
+                await self._choked.wait()
+                _log.warning("RabbitMQ takes no messages", pulsar=self.site.name)
+                with broker.talking():
+                    await channel.default_exchange.publish(aio_pika.Message(b""), _PROBE, mandatory=False)
+                self._choked.clear()
+                _log.info("RabbitMQ takes messages again", pulsar=self.site.name)
+                self.connected()
+        except (AMQPError, OSError, TimeoutError, RuntimeError):  # the connection breaks
             self._stale.set()
 
     async def _count_readers(self, connection: AbstractConnection) -> None:
@@ -179,7 +208,7 @@ class Link:
             for name, tag in tags.items():
                 await answers[name].cancel(tag, timeout=1)
         if self._at_work:
-            await asyncio.wait(self._at_work, timeout=_FINISH_S)
+            await asyncio.wait(self._at_work, timeout=self._finish_s)
 
     def _queue_deleted(self, _: object) -> None:
         _log.warning("a queue was deleted and is declared again", pulsar=self.site.name)
@@ -236,6 +265,8 @@ class Link:
         exchange = self._exchange
         if exchange is None:
             raise errors.BrokerUnavailable(f"RabbitMQ at {broker.shown(self.site.broker_url)} is away")
+        if self._choked.is_set():
+            raise errors.BrokerUnavailable(f"RabbitMQ at {broker.shown(self.site.broker_url)} takes no messages")
         message = aio_pika.Message(
             body,
             content_type=wire.CONTENT_TYPE,
@@ -243,10 +274,12 @@ class Link:
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
         )
         try:
-            async with asyncio.timeout(_CONFIRM_S):
+            async with asyncio.timeout(self._confirm_s):
                 with broker.talking():
                     await exchange.publish(message, routing_key=wire.queue(self._prefix, name), mandatory=True)
         except (AMQPError, DeliveryError, OSError, TimeoutError, RuntimeError) as error:
             if isinstance(error, DeliveryError):  # nobody has the queue any more: declare it again
                 self._stale.set()
+            if isinstance(error, TimeoutError) and exchange is self._exchange:
+                self._choked.set()
             raise errors.BrokerUnavailable(f"RabbitMQ did not confirm a message to {name}: {error}") from error

@@ -50,6 +50,17 @@ class Letter:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What became of letters that were to be put back.
+
+    :param sent: the ids of those that were; :param kept: why others are still dead letters
+    """
+
+    sent: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
 async def declare(channel: AbstractChannel) -> AbstractQueue:
     """The queue, made if it was not there."""
     return await channel.declare_queue(QUEUE, durable=True, arguments=_QUORUM)
@@ -88,21 +99,27 @@ class DeadLetters:
             letters = [_letter(message) for message in messages]
         return sorted(letters, key=lambda letter: letter.at)
 
-    async def retry(self, wanted: Callable[[Letter], bool]) -> list[str]:
-        """Put those letters back into the queues that they came from; their ids. Each is removed after that is confirmed.
+    async def retry(self, wanted: Callable[[Letter], bool]) -> Retried:
+        """Put those letters back into the queues that they came from. Each is removed after that is confirmed.
 
-        :raises errors.BrokerUnavailable: as above, or a queue is not there any more
+        :raises errors.BrokerUnavailable: as above
         """
-        done = []
+        done: list[str] = []
+        kept: list[str] = []
         async with self._taken() as (channel, messages):
             exchange = await channel.get_exchange(wire.EXCHANGE)
             for message in messages:
                 letter = _letter(message)
-                if wanted(letter):
+                if not wanted(letter):
+                    continue
+                try:
                     await _publish(exchange, _copy(message, {}, None), letter.queue)
-                    await message.ack()
-                    done.append(letter.id)
-        return done
+                except DeliveryError:
+                    kept.append(f"{letter.id} stays: the queue {letter.queue or '(unknown)'} is not there any more")
+                    continue
+                await message.ack()
+                done.append(letter.id)
+        return Retried(tuple(done), tuple(kept))
 
     @contextlib.asynccontextmanager
     async def _taken(self) -> AsyncIterator[tuple[AbstractChannel, list[AbstractIncomingMessage]]]:

@@ -18,6 +18,7 @@ from tespes import errors
 from tespes.settings.options import (
     defaults,
     habits,
+    leaving,
     patience,
     roles,
     service,
@@ -33,6 +34,7 @@ __all__ = [
     "Settings",
     "defaults",
     "habits",
+    "leaving",
     "load",
     "patience",
     "roles",

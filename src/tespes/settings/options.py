@@ -2,6 +2,7 @@
 
 from tespes import __version__, errors, pulsar, storage, store, tes
 from tespes.settings import pulsars, storages
+from tespes.settings.leaving import Leaving, leaving_within
 from tespes.settings.sections import ROLES, Role, Settings
 from tespes.task import Patience
 from tespes.task.placement import Defaults
@@ -36,8 +37,18 @@ def roles(settings: Settings) -> frozenset[Role]:
 
 def store_options(settings: Settings) -> store.Options:
     """What the store needs."""
-    uri = settings.store.mongodb_uri
-    return store.Options(uri.get_secret_value() if uri else None, settings.store.mongodb_database)
+    uri, left = settings.store.mongodb_uri, leaving(settings)
+    return store.Options(
+        mongodb_uri=uri.get_secret_value() if uri else None,
+        mongodb_database=settings.store.mongodb_database,
+        last_write_s=left.write_s,
+        close_s=left.goodbye_s,
+    )
+
+
+def leaving(settings: Settings) -> Leaving:
+    """How long each may take once the process is told to stop."""
+    return leaving_within(settings.http.drain_s)
 
 
 def storage_options(settings: Settings) -> storage.Options:
@@ -47,7 +58,8 @@ def storage_options(settings: Settings) -> storage.Options:
 
 def patience(settings: Settings) -> Patience:
     """How long dispatch waits."""
-    return Patience(**settings.patience.model_dump(), limits=Limits(**settings.limits.model_dump()))
+    limits = Limits(**settings.limits.model_dump())
+    return Patience(**settings.patience.model_dump(), claim_s=settings.runner.claim_timeout_s, limits=limits)
 
 
 def habits(settings: Settings) -> pulsar.Habits:

@@ -12,9 +12,9 @@ SecondsOrNever = Annotated[Seconds | None, BeforeValidator(lambda value: None if
 
 
 class Section(BaseModel):
-    """A table of the settings: unknown keys are errors."""
+    """A table of the settings: unknown keys are errors, and so are numbers that are none, or infinite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def listed(value: Any) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tespes.store import conditions, mongodb, sqlite
 from tespes.store.log import Log
-from tespes.store.promise import Blobs, Documents, Fence, Held, Leases, Sign, Signs, Upload, Uploads
+from tespes.store.promise import Agreements, Blobs, Documents, Fence, Held, Leases, Sign, Signs, Upload, Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,17 +15,20 @@ class Options:
 
     :param mongodb_uri: a MongoDB connection string; None means SQLite in the state directory
     :param mongodb_database: used if the connection string names none
+    :param last_write_s: at the end, for how long a write that was begun may take; :param close_s: the same, of the goodbye
     """
 
     mongodb_uri: str | None = None
     mongodb_database: str = "tespes"
+    last_write_s: float = 2.5
+    close_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
     """An open store. `log.run` must be owned by somebody for appends to happen.
 
-    :param leases: None if no other process can write there
+    :param leases, agreements: None if no other process can write there
     """
 
     description: str
@@ -35,6 +38,7 @@ class Store:
     uploads: Uploads
     signs: Signs
     leases: Leases | None
+    agreements: Agreements | None
 
 
 async def open_store(options: Options, state_dir: Path, stack: AsyncExitStack, *, writable: bool = True) -> Store:
@@ -43,14 +47,24 @@ async def open_store(options: Options, state_dir: Path, stack: AsyncExitStack, *
     :raises errors.SetupError: it cannot be used
     """
     if options.mongodb_uri:
-        tables = await mongodb.open_tables(options.mongodb_uri, options.mongodb_database, stack, writable=writable)
+        uri, database = options.mongodb_uri, options.mongodb_database
+        tables = await mongodb.open_tables(uri, database, stack, writable=writable, close_s=options.close_s)
     else:
         tables = await sqlite.open_tables(state_dir, stack, writable=writable)
-    log = Log(tables.log, tables.tickets)
-    return Store(tables.description, log, tables.documents, tables.blobs, tables.uploads, tables.signs, tables.leases)
+    return Store(
+        description=tables.description,
+        log=Log(tables.log, tables.tickets, options.last_write_s),
+        documents=tables.documents,
+        blobs=tables.blobs,
+        uploads=tables.uploads,
+        signs=tables.signs,
+        leases=tables.leases,
+        agreements=tables.agreements,
+    )
 
 
 __all__ = [
+    "Agreements",
     "Blobs",
     "Documents",
     "Fence",

@@ -34,7 +34,7 @@ BATCH_COMMITS = 256
 BATCH_BYTES = 4 * 2**20
 COMMIT_BYTES = 2**20
 _BACK_OFF_S = (0.01, 1.0)
-_LAST_WRITE_S = 2.5
+LAST_WRITE_S = 2.5
 _ANSWER_S = 15.0  # longer than an election among MongoDB's members usually takes
 
 _log = structlog.get_logger(__name__)
@@ -55,17 +55,26 @@ class Appender:
 
     :param table: where to; :param tickets: the queue of those that append there; None if there are no others
     :param appended: called with the entries of a batch as soon as they are durable
+    :param last_write_s: for how long a write that was begun may take once the process ends
 
     `trouble` is why the last write failed; None if it did not.
     """
 
-    def __init__(self, table: LogTable, tickets: Tickets | None, appended: Callable[[Sequence[Entry]], None]) -> None:
+    def __init__(
+        self,
+        table: LogTable,
+        tickets: Tickets | None,
+        appended: Callable[[Sequence[Entry]], None],
+        last_write_s: float = LAST_WRITE_S,
+    ) -> None:
         self._table = table
         self._turns = Turns(tickets) if tickets is not None else None
         self._appended = appended
+        self._last_write_s = last_write_s
         self._queue: deque[_Waiting] = deque()
         self._filled = asyncio.Event()
         self._left: list[_Waiting] = []
+        self._is_unknown = False  # whether some of these may be in the log
         self._head: Head | None = None
         self._fences = Fences(table)
         self._stopped = False
@@ -108,7 +117,7 @@ class Appender:
         try:
             await asyncio.wait({write}, timeout=_ANSWER_S)
         except asyncio.CancelledError:
-            await asyncio.wait({write}, timeout=_LAST_WRITE_S)
+            await asyncio.wait({write}, timeout=self._last_write_s)
             raise
         finally:
             if not write.done():
@@ -157,7 +166,7 @@ class Appender:
             raise
         except Exception as error:  # noqa: BLE001 - every caller gets an answer
             _log.exception("a write failed", commits=len(self._left))
-            self._give_up(errors.StoreUnavailable(f"the log could not be written: {error}"))
+            self._give_up(errors.WriteUnconfirmed(f"the log could not be written, or nobody knows: {error}"))
 
     def _give_up(self, error: errors.StoreUnavailable) -> None:
         self._head = None
@@ -167,18 +176,18 @@ class Appender:
 
     async def _rounds(self) -> None:
         """As many rounds as the batch needs."""
-        pause, unknown = _BACK_OFF_S[0], False
+        pause, self._is_unknown = _BACK_OFF_S[0], False
         while self._left:
             try:
                 self._left = await self._round(self._left)
-                unknown = False
+                self._is_unknown = False
             except (OutcomeUnknown, errors.StoreUnavailable) as error:
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():  # the driver makes an error of a cancellation
                     raise asyncio.CancelledError from error
                 # Once nobody knows what was written, only looking can tell: nobody may be told that it was not.
-                unknown = unknown or isinstance(error, OutcomeUnknown)
-                if not unknown:
+                self._is_unknown = self._is_unknown or isinstance(error, OutcomeUnknown)
+                if not self._is_unknown:
                     raise
                 _log.warning("the outcome of a write is unknown", reason=str(error), commits=len(self._left))
                 self._head = None
@@ -203,6 +212,7 @@ class Appender:
             self._head = None  # another process was first
             if looked and self._turns is not None:
                 await self._turns.line_up()
+                await asyncio.sleep(random.uniform(0, _BACK_OFF_S[0]))  # noqa: S311 - until a majority has what was first
         return _left(batch, written)
 
     async def _unbroken(self, batch: list[_Waiting]) -> list[_Waiting]:
@@ -210,9 +220,10 @@ class Appender:
         broken = await self._fences.broken(each.fence for each in batch if each.fence is not None)
         if not broken:
             return batch
+        more = "; what was being written then may be in the log" if self._is_unknown else ""
         for each in batch:
             if each.fence is not None and each.fence in broken:
-                _fail(each, errors.LeaseLost(f"another process has taken the lease {each.fence.name}"))
+                _fail(each, errors.LeaseLost(f"another process has taken the lease {each.fence.name}{more}"))
         return [each for each in batch if each.fence not in broken]
 
     def _accept(self, batch: Sequence[_Waiting], entries: Sequence[Entry]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from tespes import errors
 from tespes.events import Commit, Entry
 from tespes.events.chain import Head
-from tespes.store.appender import Appender
+from tespes.store.appender import LAST_WRITE_S, Appender
 from tespes.store.coalesce import Coalesced
 from tespes.store.promise import Fence, LogTable, Tickets
 from tespes.store.recent import Recent
@@ -19,13 +19,14 @@ class Log:
 
     :param table: where the log lives
     :param tickets: None if no other process writes there; if others do, the signal is only a hint
+    :param last_write_s: see Appender
 
     `written` is the last position that this process wrote.
     """
 
-    def __init__(self, table: LogTable, tickets: Tickets | None) -> None:
+    def __init__(self, table: LogTable, tickets: Tickets | None, last_write_s: float = LAST_WRITE_S) -> None:
         self._table = table
-        self._appender = Appender(table, tickets, self._notice)
+        self._appender = Appender(table, tickets, self._notice, last_write_s)
         self._newest = Coalesced(table.newest)
         self._streams = Coalesced(self._read_streams)
         self._grown = asyncio.Event()

@@ -33,7 +33,7 @@ from tespes import errors
 from tespes.events import Entry, chain
 from tespes.events.chain import Head
 from tespes.store import layout
-from tespes.store.mongodb_signs import Leases, Signs
+from tespes.store.mongodb_signs import Agreements, Leases, Signs
 from tespes.store.mongodb_tickets import Tickets
 from tespes.store.mongodb_uploads import Uploads
 from tespes.store.mongodb_views import Documents, Stored, reading
@@ -49,6 +49,11 @@ _PATIENCE: dict[str, Any] = {
     "serverSelectionTimeoutMS": 5000,
     "socketTimeoutMS": 20_000,
 }  # unless the connection string says so
+_SOUND: dict[str, Any] = {
+    "read_preference": ReadPreference.PRIMARY,
+    "read_concern": ReadConcern(),
+    "write_concern": WriteConcern(w=1),
+}  # whatever the connection string says: who reads from a secondary takes leases that are held, and sees views go back
 
 
 class LogTable:
@@ -56,7 +61,7 @@ class LogTable:
 
     def __init__(self, database: Database) -> None:
         self._log = database.get_collection("log", write_concern=_DURABLE, read_concern=_MAJORITY)
-        self._primary = database.get_collection("log", read_preference=ReadPreference.PRIMARY)
+        self._newer = database["log"]  # with what no majority has yet, and may be rolled back
         self._reached = 0
 
     async def prepare(self) -> None:
@@ -76,6 +81,8 @@ class LogTable:
         except (AutoReconnect, NetworkTimeout, ExecutionTimeout, WriteConcernError) as error:
             raise OutcomeUnknown(str(error)) from error
         except PyMongoError as error:
+            if error.has_error_label("RetryableWriteError"):
+                raise OutcomeUnknown(str(error)) from error
             raise errors.StoreUnavailable(f"MongoDB refused a write: {error}") from error
         self._reached = entries[-1].position
         return Written(len(entries), {})
@@ -95,9 +102,9 @@ class LogTable:
         """What is in the way, by looking, whatever the message says; the id first."""
         commit = entry.commit
         try:
-            if await self._primary.find_one({"_id": commit.id}, {"_id": 1}):
+            if await self._newer.find_one({"_id": commit.id}, {"_id": 1}):
                 return await self._same(commit.id)
-            taken = await self._primary.find_one({"stream": commit.stream, "version": commit.version}, {"_id": 1})
+            taken = await self._newer.find_one({"stream": commit.stream, "version": commit.version}, {"_id": 1})
             if taken is not None:  # by this very commit, if somebody else appended it between the two questions
                 return await self._same(commit.id) if taken["_id"] == commit.id else VersionTaken()
         except PyMongoError as error:
@@ -112,7 +119,7 @@ class LogTable:
         return SameId(layout.from_document(same))
 
     async def head(self) -> Head:
-        """See promise.LogTable.head. The log only grows, so the look begins where it ended before."""
+        """See promise.LogTable.head. What a majority has only grows, so the look begins where it ended before."""
         with reading():
             found = await self._last({"position": {"$gte": self._reached}}) or await self._last({})
         if found is None:
@@ -121,7 +128,7 @@ class LogTable:
         return Head(found["position"], found["hash"])
 
     async def _last(self, among: dict[str, Any]) -> Stored | None:
-        return await self._primary.find_one(among, {"position": 1, "hash": 1}, sort=[("position", DESCENDING)])
+        return await self._log.find_one(among, {"position": 1, "hash": 1}, sort=[("position", DESCENDING)])
 
     async def read(self, after: int, limit: int) -> list[Entry]:
         """See promise.LogTable.read. Positions have no holes, so both ends are known."""
@@ -142,7 +149,7 @@ class LogTable:
         """See promise.LogTable.newest."""
         last = {"$group": {"_id": "$stream", "newest": {"$max": "$version"}}}
         with reading():
-            cursor = await (self._primary if certain else self._log).aggregate(
+            cursor = await (self._newer if certain else self._log).aggregate(
                 [{"$match": {"stream": {"$in": list(streams)}}}, last]
             )
             return {found["_id"]: found["newest"] async for found in cursor}
@@ -182,10 +189,11 @@ async def _wait_for(work: Awaitable[bool], timeout: float | None) -> bool:  # no
         return await work
 
 
-async def open_tables(uri: str, database: str, stack: AsyncExitStack, *, writable: bool = True) -> Tables:
+async def open_tables(uri: str, database: str, stack: AsyncExitStack, *, writable: bool = True, close_s: float = 1.0) -> Tables:
     """The store in that database, until the stack is closed.
 
     :param uri: MongoDB connection string; a database named in it goes before `database`
+    :param close_s: for how long a server that does not answer is waited for at the end
     :raises errors.SetupError: it cannot be reached, or lets nobody in
     """
     if sys.version_info < (3, 12):
@@ -195,8 +203,8 @@ async def open_tables(uri: str, database: str, stack: AsyncExitStack, *, writabl
         hosts = ",".join(f"{host}:{port}" for host, port in named["nodelist"])
         patience = {name: value for name, value in _PATIENCE.items() if name not in named["options"]}
         client: AsyncMongoClient[Stored] = AsyncMongoClient(uri, tz_aware=True, **patience)
-        stack.push_async_callback(client.close)
-        chosen = client.get_default_database(database)
+        stack.push_async_callback(_close, client, close_s)
+        chosen = client.get_default_database(database, **_SOUND)
         log, uploads, signs = LogTable(chosen), Uploads(chosen, _DURABLE), Signs(chosen)
         if writable:
             for table in (log, uploads, signs):
@@ -206,5 +214,12 @@ async def open_tables(uri: str, database: str, stack: AsyncExitStack, *, writabl
     except (OperationFailure, ConfigurationError, PyMongoError, ValueError) as error:
         raise errors.SetupError(f"MongoDB cannot be used: {error}: mend store.mongodb_uri") from error
     description = f"MongoDB at {hosts}, database {chosen.name}"
-    leases, tickets = Leases(chosen, _DURABLE), Tickets(chosen)
-    return Tables(description, log, Documents(chosen), Blobs(chosen), uploads, signs, leases, tickets)
+    leases, tickets, agreements = Leases(chosen, _DURABLE), Tickets(chosen), Agreements(chosen, _DURABLE)
+    return Tables(description, log, Documents(chosen), Blobs(chosen), uploads, signs, leases, tickets, agreements)
+
+
+async def _close(client: AsyncMongoClient[Stored], within_s: float) -> None:
+    """Say goodbye to the server, but do not wait long for one that does not answer."""
+    closing = asyncio.ensure_future(client.close())
+    await asyncio.wait({closing}, timeout=within_s)
+    closing.cancel()

@@ -1,5 +1,6 @@
-"""What processes tell each other beside the log, in MongoDB: who holds which lease, and what was heard of jobs."""
+"""What processes tell each other beside the log, in MongoDB: leases, what they agree on, what was heard of jobs."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -44,6 +45,21 @@ class Leases:
             except DuplicateKeyError:
                 return False
         return True
+
+
+class Agreements:
+    """What all processes must agree on, in MongoDB (see promise.Agreements)."""
+
+    def __init__(self, database: AsyncDatabase[Stored], durable: WriteConcern) -> None:
+        self._agreed = database.get_collection("agreed", write_concern=durable)
+
+    async def agree(self, name: str, value: str) -> str:
+        """See promise.Agreements.agree."""
+        with reading():
+            with contextlib.suppress(DuplicateKeyError):
+                await self._agreed.insert_one({"_id": name, "value": value})
+            found = await self._agreed.find_one({"_id": name})
+        return str(found["value"]) if found else value
 
 
 class Signs:

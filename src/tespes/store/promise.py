@@ -78,7 +78,7 @@ class LogTable(Protocol):
         """
 
     async def head(self) -> Head:
-        """The last commit's position and hash, as the primary knows it."""
+        """The last commit's position and hash, of those that are durable: whoever appends behind it finds out what is newer."""
 
     async def read(self, after: int, limit: int) -> list[Entry]:
         """Entries of the positions after+1 to after+limit that are there (at a majority), in order."""
@@ -215,6 +215,13 @@ class Leases(Protocol):
         """Write it if it still is as it was seen (None: if it was never there); whether it was."""
 
 
+class Agreements(Protocol):
+    """What must be the same in all processes."""
+
+    async def agree(self, name: str, value: str) -> str:
+        """The value of that name: this one, unless there was another before."""
+
+
 class Tickets(Protocol):
     """The queue of the processes that want to append, for them to be fair (see `turns`). Nothing rests on it."""
 
@@ -269,7 +276,7 @@ class Tables:
     """A database, opened.
 
     :param description: what it is and where, for a person; without a password
-    :param leases, tickets: None where one process alone may write: whatever one alone may do is its own
+    :param leases, tickets, agreements: None where one process alone may write: whatever one alone may do is its own
     """
 
     description: str
@@ -280,3 +287,4 @@ class Tables:
     signs: Signs
     leases: Leases | None
     tickets: Tickets | None
+    agreements: Agreements | None

@@ -130,6 +130,7 @@ async def open_tables(directory: Path, stack: AsyncExitStack, *, writable: bool 
         memory.Signs(),
         leases=None,
         tickets=None,
+        agreements=None,
     )
 
 

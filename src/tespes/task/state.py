@@ -7,7 +7,7 @@ from tespes import events, tes
 from tespes.tes import limits
 
 ATTEMPTS_MAX = 3
-DELAYS_MAX = 3
+DELAYS_MAX = 8
 _ENGINES = frozenset({"docker", "podman"})
 
 
@@ -53,8 +53,13 @@ class Attempt:
         return self.runtime in _ENGINES
 
     def is_news(self, reason: str) -> bool:
-        """Whether it is worth an event that the attempt is delayed for that reason: there are few of them."""
-        return reason not in self.delays and len(self.delays) < DELAYS_MAX
+        """Whether it is worth an event that the attempt is delayed for that reason: one of each kind, and few in all."""
+        return _kind(reason) not in map(_kind, self.delays) and len(self.delays) < DELAYS_MAX
+
+
+def _kind(reason: str) -> str:
+    """What a reason says, without what may be known of the cause."""
+    return reason.partition(": ")[0]
 
 
 @dataclass(frozen=True, slots=True)

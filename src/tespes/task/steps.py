@@ -20,6 +20,8 @@ class Contact:
     :param sent: how often the setup message was sent; :param asked: how often since the last sign of life
     :param told_s: when the runner heard that it should stop, if it did
     :param killed: how often a kill was sent; :param last_s: when any of these was done last
+    :param unasked_s: when the last kill was sent, if Pulsar was not asked since what came of it
+    :param failed: how often, since then, something could not be sent
     """
 
     created_s: float
@@ -33,6 +35,8 @@ class Contact:
     killed: int = 0
     last_s: float | None = None
     told_s: float | None = None
+    unasked_s: float | None = None
+    failed: int = 0
 
     @property
     def heard_s(self) -> float:
@@ -64,7 +68,9 @@ class Patience:
     :param unreceived_s: for a Pulsar to pick a job up before that is a line in the task's log
     :param withdraw_s: the same, or for an answer about a job that nobody claimed, before another Pulsar gets the task
     :param unanswered_s: for an answer before that is a line in the task's log
-    :param staging_s: for a Pulsar that says `preprocessing`: it gets nothing to stage, so that is a failure
+    :param staging_s: for a Pulsar that says `preprocessing`, which has nothing to stage, or for one that says `running` and no
+        runner asks to begin: then the attempt is given up
+    :param claim_s: for how long runners try to reach TESPES; they get twice that at least
     :param silence_s: for a runner: then that is a line in the task's log, and one whose job Pulsar has lost is given up
     :param abandon_s: for a runner and its Pulsar, both silent: then it is given up. If Pulsar says that it runs, it is killed
     :param limits: how long any task may take
@@ -81,6 +87,7 @@ class Patience:
     staging_s: float | None = 600.0
     silence_s: float | None = 120.0
     abandon_s: float | None = 3600.0
+    claim_s: float = 60.0
     limits: Limits = field(default_factory=Limits)
 
 
@@ -107,7 +114,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """Send a kill and ask for the status, which confirms it (Pulsar never says `cancelled` unasked)."""
+    """Send a kill. A question for the status follows, since Pulsar never says `cancelled` unasked."""
 
     attempt: Attempt
 

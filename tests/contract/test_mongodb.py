@@ -1,0 +1,59 @@
+"""What TESPES asks of MongoDB, whatever its connection string says: nothing that may be rolled back or is old decides."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import AsyncMongoClient, ReadPreference
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
+
+from stores import MongoDB, Place
+from tespes.events import chain
+from tespes.store import Options, mongodb
+
+
+class Said(CommandListener):
+    """The commands that were sent."""
+
+    def __init__(self) -> None:
+        self.commands: list[dict[str, Any]] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        """See CommandListener."""
+        self.commands.append(dict(event.command))
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        """See CommandListener."""
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        """See CommandListener."""
+
+
+async def test_the_head_is_what_a_majority_has(mongodb: MongoDB) -> None:
+    """Behind an entry that is rolled back there would be a hole for ever; who holds a lease is looked up as new as can be."""
+    said = Said()
+    async with AsyncMongoClient[dict[str, Any]](mongodb.uri, event_listeners=[said]) as client:
+        table = _table(client)
+        assert await table.head() == chain.EMPTY
+        looks = [each["readConcern"]["level"] for each in said.commands if "find" in each]
+        assert looks
+        assert set(looks) == {"majority"}
+        said.commands.clear()
+        await table.newest(["lease:work"], certain=True)
+        assert [each.get("readConcern") for each in said.commands if "aggregate" in each] == [None]
+
+
+@pytest.mark.parametrize("option", ["readPreference=secondaryPreferred", "readConcernLevel=available"])
+async def test_the_connection_string_weakens_nothing(mongodb: MongoDB, tmp_path: Path, option: str) -> None:
+    """A lease that is read from a secondary stands still although it is held."""
+    uri = f"{mongodb.uri}{'&' if '?' in mongodb.uri else '?'}{option}"
+    async with Place(Options(uri, "test_options"), tmp_path).open() as opened:
+        for part, name in ((opened.leases, "_leases"), (opened.documents, "_checkpoints"), (opened.log._table, "_newer")):
+            collection = getattr(part, name)
+            assert collection.read_preference == ReadPreference.PRIMARY
+            assert collection.write_concern.acknowledged
+            assert collection.read_concern.level is None
+
+
+def _table(client: AsyncMongoClient[dict[str, Any]]) -> mongodb.LogTable:
+    return mongodb.LogTable(client.get_database("test_head", read_preference=ReadPreference.PRIMARY))

@@ -1,0 +1,56 @@
+"""What processes must agree on before they begin."""
+
+import threading
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+import stores
+from stores import MongoDB
+from tespes import errors, surroundings
+from tespes.local import files
+from tespes.settings import Settings
+from tespes.settings.sections import Runner
+
+
+async def test_processes_of_one_database_have_the_same_key(mongodb: MongoDB, tmp_path: Path) -> None:
+    """Another key would turn away the others' runners; the key itself is not in the database."""
+    place = stores.in_mongodb(mongodb, tmp_path)
+    async with AsyncExitStack() as stack:
+        one, two = [await stack.enter_async_context(place.open()) for _ in range(2)]
+        key = await surroundings.agreed_key(Settings(state_dir=tmp_path / "a"), one.agreements)
+        same = Settings(state_dir=tmp_path / "b", runner=Runner(key=SecretStr(key.decode())))
+        assert await surroundings.agreed_key(same, two.agreements) == key
+        with pytest.raises(errors.SetupError, match=r"runner\.key"):
+            await surroundings.agreed_key(Settings(state_dir=tmp_path / "b"), two.agreements)
+        assert two.agreements is not None
+        assert key.decode() not in await two.agreements.agree("runner.key", "")
+
+
+async def test_without_others_there_is_nobody_to_agree_with(tmp_path: Path) -> None:
+    """SQLite: the key is made once, and kept."""
+    settings = Settings(state_dir=tmp_path)
+    assert await surroundings.agreed_key(settings, None) == await surroundings.agreed_key(settings, None)
+
+
+def test_of_several_that_make_a_file_at_once_one_is_first(tmp_path: Path) -> None:
+    """All read the same; nothing else is left."""
+    for number in range(20):
+        path, found = tmp_path / f"file{number}", list[str]()
+        gate = threading.Barrier(4)
+
+        def make(text: str, path: Path = path, gate: threading.Barrier = gate, found: list[str] = found) -> None:
+            gate.wait()
+            files.write_once(path, text)
+            found.append(path.read_text())
+
+        threads = [threading.Thread(target=make, args=(str(each),)) for each in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(found) == 4
+        assert len(set(found)) == 1
+    assert len(list(tmp_path.iterdir())) == 20
