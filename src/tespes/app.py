@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import structlog
 from aiohttp import web
 
 from tespes import api, pulsar, serving, store, surroundings
@@ -43,7 +44,11 @@ from tespes.store import Store
 from tespes.tes import parameters
 from tespes.tes.service import service_info
 
+_log = structlog.get_logger(__name__)
+
 Run = Callable[[], Coroutine[Any, Any, None]]
+
+_TALKING = frozenset({"api", "dispatch", "listen"})  # roles that have links to Pulsars, if only to know how they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,7 @@ def _parts(given: _Given) -> _Parts:
         uploads=Uploads(opened.uploads, storage, tasks, opened.log),
         projector=Projector(opened.log, opened.documents, TASK_VIEW),
         parked=parked,
-        health=Health(_checks(given, parked, links if given.roles & {"listen", "dispatch"} else {})),
+        health=Health(_checks(given, parked, links if given.roles & _TALKING else {})),
     )
 
 
@@ -165,7 +170,7 @@ def _followers(given: _Given, parts: _Parts) -> Iterator[tuple[str, Run]]:
         yield "uploads", parts.uploads.run
     if "project" in given.roles:
         yield "project", partial(contender.lead, "project", parts.projector.run)
-    if given.roles & {"api", "dispatch", "listen"}:
+    if given.roles & _TALKING:
         yield "pulsars", parts.pulsars.run
         for site, link in parts.links.items():
             yield f"link {site}", link.run
@@ -190,6 +195,7 @@ def _served(
 ) -> contextlib.AbstractAsyncContextManager[None]:
     def release() -> None:
         """Nobody is kept waiting by a process that is about to end, and nothing new is begun."""
+        _log.info("TESPES was told to end", drain_s=given.settings.http.drain_s)
         parts.bell.close()
         background.let_go()
 
@@ -255,6 +261,7 @@ def _checks(given: _Given, parked: Parked, links: Mapping[str, pulsar.Link]) -> 
     if links:
         found["pulsars"] = checks.pulsars(links)
     if opened.leases is None:
+        found["roles"] = checks.roles(given.roles)
         found["disk"] = checks.disk(settings.state_dir)
     else:
         found["leases"] = checks.Watched(opened.leases, ("dispatch", "project"), settings.lease.expires_s)

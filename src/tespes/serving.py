@@ -16,6 +16,7 @@ from tespes.api.drain import Requests
 
 _IDLE_S: Final = 0.5  # in which a request may still come on a connection that was kept alive
 _LOOK_EVERY_S: Final = 0.02
+_LINE_S: Final = 0.1
 
 _log = structlog.get_logger(__name__)
 
@@ -61,7 +62,8 @@ async def served(
     finally:
         requests.leave()
         release()
-        await asyncio.sleep(_LOOK_EVERY_S)  # who has connected is let in
+        listening.listen(0)  # no newcomers: whoever is in line when the socket is closed is cut off
+        await asyncio.sleep(_LINE_S)  # who has connected is let in
         await site.stop()
         await _answered(runner, requests, drain_s)
         await runner.cleanup()

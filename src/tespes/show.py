@@ -61,7 +61,9 @@ def says(event: events.Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one case
             return f"attempt {event.attempt}, '{event.status}' came after the end"
         case events.AttemptDelayed() | events.AttemptExpired():
             return f"attempt {event.attempt}, {event.reason}"
-        case events.PulsarDrained() | events.PulsarEnabled():
+        case events.PulsarDrained():
+            return f"{event.pulsar}: {event.reason}" if event.reason else event.pulsar
+        case events.PulsarEnabled():
             return event.pulsar
         case events.LeaseTaken():
             return f"{event.name}, by {event.holder}"

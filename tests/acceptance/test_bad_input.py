@@ -257,11 +257,11 @@ def test_the_content_type_does_not_matter(quiet: Tespes, content_type: str) -> N
 
 def test_backend_parameters_are_those_of_service_info(quiet: Tespes) -> None:
     """What is listed there is stored; what is not is dropped with a line in system_logs, in lists as well."""
-    (known,) = quiet.get("/v1/service-info")["tesResources_backend_parameters"]
-    resources = {"backend_parameters": {known.upper(): "2", "VmSize": "A1"}}
+    known = quiet.get("/v1/service-info")["tesResources_backend_parameters"]
+    resources = {"backend_parameters": {**{name.upper(): "2" for name in known}, "VmSize": "A1"}}
     task_id = quiet.submit({"executors": [EXECUTOR], "resources": resources})
     found = quiet.task(task_id)
-    assert found["resources"] == {"backend_parameters": {known: "2"}}
+    assert found["resources"] == {"backend_parameters": dict.fromkeys(known, "2")}
     (log,) = found["logs"]
     assert log["system_logs"] == ["the backend parameter VmSize is not supported and was not used"]
     until(lambda: quiet.get("/v1/tasks?page_size=1&view=FULL")["tasks"] == [found])

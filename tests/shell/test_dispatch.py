@@ -41,6 +41,7 @@ class Link:
         self.up.set()
         self.connected: Callable[[], None] = lambda: None
         self.trouble: str | None = None
+        self.unheard: str | None = None
         self.sent: Counter[str] = Counter()
         self.hangs = False
 

@@ -18,6 +18,7 @@ _EXCHANGE = "pulsar"
 _JSON = "application/json"
 _AGAIN_S = 0.2
 _CONNECT_S = 10.0
+_CANCEL_AGAIN_S = 1.0
 _AWAY = (AMQPError, OSError, TimeoutError, RuntimeError)
 
 
@@ -49,8 +50,9 @@ class Link:
     async def stop(self) -> None:
         """Disconnect. The outbox stays."""
         if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+            while not self._running.done():  # the library swallows a cancel that comes while a connection breaks
+                self._running.cancel()
+                await asyncio.wait({self._running}, timeout=_CANCEL_AGAIN_S)
             self._running = None
 
     def say(self, queue: str, body: bytes, *, after_s: float) -> None:

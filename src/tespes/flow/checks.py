@@ -71,10 +71,24 @@ def pulsars(links: Mapping[str, Link]) -> Check:
     """Whether the Pulsars can be talked to, and listen."""
 
     async def check() -> Finding:
-        troubles = {name: "RabbitMQ is away" if not link.up.is_set() else link.trouble for name, link in links.items()}
+        troubles = {name: _trouble(link) for name, link in links.items()}
         said = [f"{name}: {trouble}" for name, trouble in troubles.items() if trouble]
         facts = {"pulsars": {name: trouble or "ready" for name, trouble in troubles.items()}}
         return Finding(Level.DEGRADED, "; ".join(said), facts) if said else Finding(facts=facts)
+
+    return check
+
+
+def _trouble(link: Link) -> str | None:
+    return (link.trouble or link.unheard) if link.up.is_set() else "RabbitMQ is away"
+
+
+def roles(chosen: frozenset[str]) -> Check:
+    """Whether this process, the only one there can be, does everything."""
+    undone = [role for role in ("dispatch", "listen", "project") if role not in chosen]
+
+    async def check() -> Finding:
+        return Finding(Level.DEGRADED, f"nobody does: {', '.join(undone)}; see roles") if undone else Finding()
 
     return check
 

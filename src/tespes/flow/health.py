@@ -18,6 +18,7 @@ from tespes import errors
 _EVERY_S: Final = 5.0
 _AT_MOST_S: Final = 3.0
 _FRESH_S: Final = 1.0
+_SETTLES_S: Final = 4.0  # what is not there yet when a process begins is no news
 
 _log = structlog.get_logger(__name__)
 
@@ -59,6 +60,7 @@ class Health:
         self._last: dict[str, Finding] = {}
         self._report: Report = {}
         self._looked_at = float("-inf")
+        self._began = time.monotonic()
         self._turn = asyncio.Lock()
 
     async def run(self) -> None:
@@ -78,6 +80,8 @@ class Health:
             return self._report
 
     def _tell(self, name: str, found: Finding) -> None:
+        if found.level is Level.DEGRADED and time.monotonic() - self._began < _SETTLES_S:
+            return
         before = self._last.get(name, Finding())
         self._last[name] = found
         if found.level is not Level.READY and found.level is not before.level:

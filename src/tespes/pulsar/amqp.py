@@ -19,9 +19,11 @@ from tespes.pulsar.promise import Handler
 from tespes.pulsar.site import Site
 
 _PREFETCH = 256
+_DECLARE_S = 30.0
 _PROBE = "tespes.probe"  # there is no such queue: RabbitMQ takes the message, and drops it
 _BACK_OFF_S = (0.2, 5.0)
 _TRIES_AFTER_S = (0.0, 0.2, 1.0)
+_HEARD = "status_update"  # the queue in which Pulsar says what becomes of jobs
 _LOOKS_IN_TROUBLE = 5  # for each of other times
 
 _log = structlog.get_logger(__name__)
@@ -68,11 +70,18 @@ class Link:
         """See promise.Link. One look that finds no reader proves nothing: Pulsar may just be starting."""
         if self._choked.is_set():
             return "RabbitMQ takes no messages: see whether it is short of memory or disk"
-        unread = [name for name in self._unread if name in self._unread_before]
+        unread = [name for name in wire.COMMANDS if name in self._unread and name in self._unread_before]
         if not unread:
             return None
         queues = ", ".join(wire.queue(self._prefix, name) for name in unread)
         return f"nobody reads {queues}: Pulsar is down, or a message there killed its consumer: purge the queue, restart it"
+
+    @property
+    def unheard(self) -> str | None:
+        """See promise.Link."""
+        if _HEARD not in self._unread or _HEARD not in self._unread_before:
+            return None
+        return f"nobody reads {wire.queue(self._prefix, _HEARD)}: no TESPES has the role listen"
 
     async def run(self) -> None:
         """See promise.Link."""
@@ -108,9 +117,10 @@ class Link:
         """Declare, consume, and return when the connection is gone."""
         connection = await broker.connect(self.site.broker_url, self.site.tls)
         async with connection:
-            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-            await channel.set_qos(prefetch_count=_PREFETCH)
-            exchange, answers = await self._declare(channel)
+            async with asyncio.timeout(_DECLARE_S):
+                channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+                await channel.set_qos(prefetch_count=_PREFETCH)
+                exchange, answers = await self._declare(channel)
             self._channel, self._exchange = channel, exchange
             tags: dict[str, str] = {}
             try:
@@ -192,7 +202,7 @@ class Link:
     async def _count_readers(self, connection: AbstractConnection) -> None:
         before = self.trouble
         async with connection.channel() as channel:
-            names = {name: wire.queue(self._prefix, name) for name in wire.COMMANDS}
+            names = {name: wire.queue(self._prefix, name) for name in (*wire.COMMANDS, _HEARD)}
             found = {name: await channel.declare_queue(full_name, passive=True) for name, full_name in names.items()}
         unread = tuple(name for name, queue in found.items() if not queue.declaration_result.consumer_count)
         self._unread, self._unread_before = unread, self._unread

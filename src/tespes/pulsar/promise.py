@@ -32,6 +32,10 @@ class Link(Protocol):
     def trouble(self) -> str | None:
         """Why nobody there heeds what is sent, as far as that can be seen from here; None if all is well or unknown."""
 
+    @property
+    def unheard(self) -> str | None:
+        """Why nobody of TESPES hears what it says, as far as that can be seen from here; None if somebody does."""
+
     async def run(self) -> None:
         """Keep it up until cancelled; what was being handled then is finished."""
 

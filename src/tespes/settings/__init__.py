@@ -128,6 +128,8 @@ def _explained(error: ValidationError, merged: dynaconf.Dynaconf, main: Path) ->
         said = "there is no such setting"
     elif first["type"] == "missing":
         said = "it is missing"
+    elif first["type"] == "too_short":
+        said = f"at least {first['ctx']['min_length']} characters are expected"
     else:
         said = f"{_found(where, first['input'])}{first['msg'].removeprefix('Value error, ')}"
     return f"the setting {'.'.join(where)} ({_source(merged, where, main)}): {said}"

@@ -11,18 +11,13 @@ from tespes.tes.service import Service
 
 
 def roles(settings: Settings) -> frozenset[Role]:
-    """The parts that this process runs.
+    """The parts that this process runs. With SQLite nobody can run the others: then `/readyz` says that.
 
-    :raises errors.SetupError: the others cannot be run by another process, or it would not understand this one
+    :raises errors.SetupError: another process that runs the others would not understand this one
     """
     chosen = frozenset(settings.roles)
-    missing = [role for role in ROLES if role not in chosen]
-    if not missing:
+    if chosen == frozenset(ROLES) or settings.store.mongodb_uri is None:
         return chosen
-    if settings.store.mongodb_uri is None:
-        raise errors.SetupError(
-            f"roles leaves out {', '.join(missing)}, and a log in SQLite has one process: name all roles, or store.mongodb_uri"
-        )
     if settings.runner.key is None:
         raise errors.SetupError("roles are spread over processes: give all of them the same runner.key")
     if settings.rabbitmq.url is None:
