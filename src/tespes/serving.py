@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import select
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Final
@@ -16,7 +17,7 @@ from tespes.api.drain import Requests
 
 _IDLE_S: Final = 0.5  # in which a request may still come on a connection that was kept alive
 _LOOK_EVERY_S: Final = 0.02
-_LINE_S: Final = 0.1
+_LOOKS_AT_LINE: Final = 25
 
 _log = structlog.get_logger(__name__)
 
@@ -63,10 +64,18 @@ async def served(
         requests.leave()
         release()
         listening.listen(0)  # no newcomers: whoever is in line when the socket is closed is cut off
-        await asyncio.sleep(_LINE_S)  # who has connected is let in
+        await _let_in(listening)
         await site.stop()
         await _answered(runner, requests, drain_s)
         await runner.cleanup()
+
+
+async def _let_in(listening: socket.socket) -> None:
+    """Wait until nobody is in line; in any case not for long."""
+    for _ in range(_LOOKS_AT_LINE):
+        await asyncio.sleep(_LOOK_EVERY_S)
+        if not select.select([listening], [], [], 0)[0]:
+            return
 
 
 async def _answered(runner: web.AppRunner, requests: Requests, drain_s: float) -> None:

@@ -255,6 +255,12 @@ def test_the_content_type_does_not_matter(quiet: Tespes, content_type: str) -> N
         assert list(json.load(answer)) == ["id"]
 
 
+def test_roles_that_nobody_can_have_are_named(quiet: Tespes) -> None:
+    """With SQLite there is no other process that could dispatch, or listen."""
+    found = quiet.get("/readyz")["checks"]["roles"]
+    assert found == {"status": "degraded", "reason": "nobody does: dispatch, listen; see roles"}
+
+
 def test_backend_parameters_are_those_of_service_info(quiet: Tespes) -> None:
     """What is listed there is stored; what is not is dropped with a line in system_logs, in lists as well."""
     known = quiet.get("/v1/service-info")["tesResources_backend_parameters"]

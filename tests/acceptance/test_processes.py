@@ -235,7 +235,6 @@ class TestRoles:
     @pytest.mark.parametrize(
         ("missing", "said"),
         [
-            ("TESPES_STORE__MONGODB_URI", "a log in SQLite has one process"),
             ("TESPES_RUNNER__KEY", "the same runner.key"),
             ("TESPES_RABBITMQ__URL", "the same rabbitmq.url"),
             ("TESPES_HTTP__PUBLIC_URL", "pulsars.site-a.callback_url is missing"),

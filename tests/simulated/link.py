@@ -49,11 +49,10 @@ class Link:
 
     async def stop(self) -> None:
         """Disconnect. The outbox stays."""
-        if self._running is not None:
-            while not self._running.done():  # the library swallows a cancel that comes while a connection breaks
-                self._running.cancel()
-                await asyncio.wait({self._running}, timeout=_CANCEL_AGAIN_S)
-            self._running = None
+        running, self._running = self._running, None
+        while running is not None and not running.done():  # the library swallows a cancel that comes while a connection breaks
+            running.cancel()
+            await asyncio.wait({running}, timeout=_CANCEL_AGAIN_S)
 
     def say(self, queue: str, body: bytes, *, after_s: float) -> None:
         """Publish it, as soon as that can be done."""
