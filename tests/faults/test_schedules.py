@@ -101,6 +101,7 @@ async def run_many(servers: Servers, count: int) -> None:
     assert not failures, f"{len(failures)} of {len(seeds)} failed\n" + "\n\n".join(failures[:3])
 
 
+@pytest.mark.slow  # until they are as quick and as steady as what every change runs must be
 async def test_after_random_faults_every_law_holds(servers: Servers) -> None:
     """Fifty schedules, on both stores."""
     await run_many(servers, 50)

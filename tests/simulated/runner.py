@@ -200,7 +200,7 @@ class Runner:
         """Nothing starts before TESPES knows that it does."""
         deadline = time.monotonic() + patience_s
         for wait_s in _waits():
-            status, _ = await self._post("reports", report, 30.0)
+            status, _ = await self._post("reports", report, _REPORT_TIMEOUT_S)
             if status == _GONE:
                 self._stopped.set()
             if 0 < status < _SERVER_ERROR:

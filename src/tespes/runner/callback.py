@@ -31,14 +31,14 @@ class Callback:
 
     def claim(self, node: Dict[str, str], patience_s: float) -> protocol.Plan:
         """The plan; raises `Superseded` if the attempt is not to run, `SystemFailure` if there is no answer in time."""
-        return _plan(*self._insist("claim", {"run_id": self._run_id, "node": node}, patience_s))
+        return _plan(*self._insist("claim", {"run_id": self._run_id, "node": node}, patience_s, _ANSWER_TIMEOUT_S))
 
     def begin(self, report: protocol.JsonObject) -> None:
         """Have TESPES know that the first executor starts, before it does; raises `SystemFailure` if it is away for too long.
 
         A task whose commands began is not tried again unless it asks for that, and only TESPES's log can say that they began.
         """
-        status, body = self._insist("reports", report, self.patience_s)
+        status, body = self._insist("reports", report, self.patience_s, _REPORT_TIMEOUT_S)
         if status == GONE:
             self._stopped.give(faults.Killed("TESPES does not want this attempt any more"))
         elif status >= call.REDIRECTION:
@@ -75,13 +75,13 @@ class Callback:
     def unreachable(self, why: str) -> faults.SystemFailure:
         return faults.SystemFailure(f"cannot reach TESPES at {self.address.url}: {why}", retryable=True)
 
-    def _insist(self, route: str, document: protocol.JsonObject, patience_s: float) -> Tuple[int, bytes]:
+    def _insist(self, route: str, document: protocol.JsonObject, patience_s: float, answer_s: float) -> Tuple[int, bytes]:
         """The first answer that is no failure of the server itself; raises `SystemFailure` if there is none in that time."""
         deadline = time.monotonic() + patience_s
         for wait_s in clock.waits():
             left_s = max(1.0, deadline - time.monotonic())
             try:
-                status, body = self._post(route, document, min(left_s, _ANSWER_TIMEOUT_S))
+                status, body = self._post(route, document, min(left_s, answer_s))
             except OSError as error:
                 why = faults.network_reason(error)
             else:
