@@ -13,7 +13,7 @@ from simulated import Way
 from tespes import errors
 from tespes.local import rabbitmq as local_rabbitmq
 from tespes.local.rabbitmq import PrivateRabbitMQ
-from tespes.pulsar import Site, amqp, wire
+from tespes.pulsar import Site, amqp, broker, wire
 
 pytestmark = pytest.mark.servers
 
@@ -217,3 +217,16 @@ async def test_a_connection_that_breaks_at_any_moment_is_opened_again(rabbitmq: 
             running.cancel()
             with suppress(asyncio.CancelledError):
                 await running
+
+
+@pytest.mark.parametrize("raised", [Exception(), asyncio.CancelledError()], ids=["a bare exception", "a cancel by nobody"])
+async def test_a_break_is_a_connection_error_whatever_the_library_makes_of_it(raised: BaseException) -> None:
+    """Both were seen when a connection broke while a channel was being opened."""
+    with pytest.raises(ConnectionError), broker.talking():
+        raise raised
+
+
+async def test_an_error_of_another_kind_stays_what_it_is() -> None:
+    """A fault of ours is no broken connection."""
+    with pytest.raises(LookupError), broker.talking():
+        raise LookupError

@@ -33,7 +33,9 @@ async def connect(url: str, tls: Tls | None = None) -> AbstractConnection:
 
 @contextlib.contextmanager
 def talking() -> Iterator[None]:
-    """Around what is said over a connection: one that breaks cancels whoever waits for an answer, as if somebody wanted that.
+    """Around what is said over a connection: whoever waits for an answer when it breaks hears that in odd ways.
+
+    The library cancels him, as if somebody wanted that, or raises a bare `Exception` without a word.
 
     :raises ConnectionError: it broke
     """
@@ -44,6 +46,10 @@ def talking() -> Iterator[None]:
         if task is None or task.cancelling():
             raise
         raise ConnectionError("the connection broke") from error
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        raise ConnectionError(f"the connection broke: {error}") from error
 
 
 async def check(url: str) -> None:

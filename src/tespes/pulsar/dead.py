@@ -126,11 +126,12 @@ class DeadLetters:
         """The letters, taken from the queue; those that are not acknowledged are back in it afterwards."""
         async with self._turn:
             try:
-                connection = await broker.connect(self._url, self._tls)
-                async with connection, connection.channel(publisher_confirms=True, on_return_raises=True) as channel:
-                    taken = await _take(channel)
-                    yield channel, taken
-                    await _give_back(channel, [message for message in taken if not message.processed])
+                with broker.talking():
+                    connection = await broker.connect(self._url, self._tls)
+                    async with connection, connection.channel(publisher_confirms=True, on_return_raises=True) as channel:
+                        taken = await _take(channel)
+                        yield channel, taken
+                        await _give_back(channel, [message for message in taken if not message.processed])
             except _AWAY as error:
                 raise errors.BrokerUnavailable(f"the dead letters at {self.place} cannot be had: {error}") from error
 
