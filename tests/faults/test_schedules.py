@@ -30,7 +30,7 @@ pytestmark = [
 AT_ONCE = 8
 AT_ONCE_ON_MONGODB = 2  # two processes each, and a database that takes its time
 MONGODB_EVERY = 5
-SCHEDULE_WITHIN_S = 90.0
+SCHEDULE_WITHIN_S = 150.0
 SEED = os.environ.get("TESPES_TEST_SEED")
 
 _LOGGED: ContextVar[list[str] | None] = ContextVar("_LOGGED", default=None)
@@ -101,7 +101,6 @@ async def run_many(servers: Servers, count: int) -> None:
     assert not failures, f"{len(failures)} of {len(seeds)} failed\n" + "\n\n".join(failures[:3])
 
 
-@pytest.mark.slow  # until they are as quick and as steady as what every change runs must be
 async def test_after_random_faults_every_law_holds(servers: Servers) -> None:
     """Fifty schedules, on both stores."""
     await run_many(servers, 50)

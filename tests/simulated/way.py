@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from typing import Self
 
 
@@ -9,10 +10,12 @@ class Way:
     """Who connects to its `port` is led to one of the targets in turn; an async context manager.
 
     :param targets: ports on this machine; may be changed at any time, for connections that come later
+    :param tls: what who connects has to speak, if anything; the targets are spoken to without
     """
 
-    def __init__(self, *targets: int) -> None:
+    def __init__(self, *targets: int, tls: ssl.SSLContext | None = None) -> None:
         self.port = 0
+        self._tls = tls
         self.targets = list(targets)
         self.is_open = True
         self.delay_s = 0.0
@@ -36,7 +39,7 @@ class Way:
         self.is_open = True
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._arrive, "127.0.0.1", 0, backlog=512)
+        self._server = await asyncio.start_server(self._arrive, "127.0.0.1", 0, backlog=512, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
