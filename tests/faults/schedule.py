@@ -213,4 +213,4 @@ def report(schedule: Schedule, logged: list[str]) -> str:
     """What a failed schedule did, for whoever looks for the cause."""
     store = "MongoDB" if schedule.world.mongodb_port else "SQLite"
     begin = f"seed {schedule.seed} on {store}; run it alone with TESPES_TEST_SEED={schedule.seed}"
-    return "\n".join([begin, *schedule.done, "", *logged[-80:]])
+    return "\n".join([begin, *schedule.done, "", *logged[-80:], "", *schedule.world.standstill])

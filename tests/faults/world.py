@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 import oracle
-from faults import laws, wall_clock
+from faults import laws, waiting, wall_clock
 from faults.in_process import Crashable
 from simulated import Record, SimulatedPulsar, Way
 from simulated.pulsar import Kind
@@ -91,6 +91,7 @@ class World:
 
     :param place: where the log is; :param mongodb_port: of its server, or None for SQLite
     :param front: where clients find every TESPES that is alive; :param accepted: the ids that clients were told
+    :param standstill: where everything waited when time was up
     """
 
     place: Place
@@ -103,6 +104,7 @@ class World:
     sites: dict[str, Site] = field(default_factory=dict)
     processes: list[Crashable] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)
+    standstill: list[str] = field(default_factory=list)
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def __aenter__(self) -> Self:
@@ -210,6 +212,7 @@ class World:
             if loop.time() > deadline or (seen.is_whole and not self.record.alive()):
                 break
             await asyncio.sleep(0.1)
+        self.standstill = [] if seen.is_whole else waiting.places()
         laws.check(seen.entries, seen.views, self.record, self.accepted, laws.told_by(self.clock.told))
         return seen
 
