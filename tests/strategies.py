@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import given
 from tespes import events, task, tes
-from tespes.events import Outcome, moment
+from tespes.events import Outcome, Source, moment
 from tespes.task import commands
 from tespes.task.commands import PulsarStatus
 from tespes.task.state import Canceling, Claimed, Ended, Expiring, Received, Scheduled, Waiting
@@ -89,9 +89,14 @@ _fields = {
     "started_at": moments,
     "ended_at": moments,
     "outcome": st.sampled_from(Outcome),
+    "source": st.sampled_from(Source),
     "inputs": _files,
     "outputs": _files,
     "notes": several(texts),
+    "fields": several(texts),
+    "position": st.integers(1, 2**53),
+    "first": st.integers(1, 2**53),
+    "index": st.integers(0, 9999),
 }
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 import strategies
 from tespes import contracts, errors, events
 from tespes.events import Encoded, canonical, codec, examples, moment, upcast
-from tespes.projections import TASK_VIEW, fold
+from tespes.projections import READ_MODELS, ReadModel, fold
 
 ROOT = Path(__file__).parents[2]
 KINDS = get_args(events.Event)
@@ -148,10 +148,12 @@ class TestContracts:
         versions = {f"{name}.v{v}" for name, newest in codec.VERSIONS.items() for v in range(1, newest + 1)}
         assert versions <= published
 
-    def test_the_example_of_the_view_is_its_fold(self) -> None:
+    @pytest.mark.parametrize("model", READ_MODELS, ids=lambda model: model.stem)
+    def test_the_example_of_a_view_is_its_fold(self, model: ReadModel) -> None:
         """The read side's example follows from the write side's, and fits its schema."""
-        example = orjson.loads((ROOT / "projections" / "task_view.v2.example.json").read_bytes())
-        schema = orjson.loads((ROOT / "projections" / "task_view.v2.schema.json").read_bytes())
-        assert example == fold(TASK_VIEW, examples.history())
+        stem = f"{model.name}.v{model.version}"
+        example = orjson.loads((ROOT / "projections" / f"{stem}.example.json").read_bytes())
+        schema = orjson.loads((ROOT / "projections" / f"{stem}.schema.json").read_bytes())
+        assert example == fold(model, examples.history())
         jsonschema.Draft202012Validator.check_schema(schema)
         jsonschema.validate(example, schema)

@@ -9,7 +9,7 @@ import pytest
 import given as g
 from given import given
 from tespes import events
-from tespes.events import Outcome
+from tespes.events import Outcome, Source
 from tespes.task import Contact, Patience, Reach, Step, next_step
 from tespes.task.state import ATTEMPTS_MAX, DELAYS_MAX, Attempt, Received, Scheduled
 from tespes.task.steps import Ask, Delay, Expire, GiveUp, Kill, Place, Rest, Send, WaitUntil
@@ -423,7 +423,14 @@ class TestTidying:
         assert step(over, contact(killed=1, last_s=9), 10) == Kill(ATTEMPT)
         assert step(over, contact(killed=1, last_s=9, unasked_s=9), 9.2) == Ask(ATTEMPT)
         assert step(over, contact(killed=1, last_s=9, status="cancelled"), 10) == Rest()
-        assert step((*over, events.LateMessageRecorded(attempt=1, status="failed")), contact(killed=1, last_s=9), 10) == Rest()
+        assert (
+            step(
+                (*over, events.LateMessageRecorded(attempt=1, status="failed", source=Source.PULSAR)),
+                contact(killed=1, last_s=9),
+                10,
+            )
+            == Rest()
+        )
         assert step(over, contact(killed=10, last_s=9), 10**6) == Rest()
 
     @pytest.mark.parametrize(

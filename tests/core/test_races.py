@@ -7,7 +7,7 @@ import pytest
 import given as g
 from given import given
 from tespes import errors, events, task, tes
-from tespes.events import Outcome
+from tespes.events import Outcome, Source
 from tespes.task import commands
 from tespes.task.commands import PulsarStatus
 from tespes.task.state import ATTEMPTS_MAX, DELAYS_MAX
@@ -711,14 +711,17 @@ class TestLateMessages:
         self, history: tuple[events.Event, ...], command: task.Command, word: str
     ) -> None:
         """Message that contradicts a terminal state: one LateMessageRecorded for each (attempt, status)."""
-        late = events.LateMessageRecorded(attempt=1, status=word)
+        source = Source.PULSAR if isinstance(command, commands.RecordStatus) else Source.RUNNER
+        late = events.LateMessageRecorded(attempt=1, status=word, source=source)
         given(*history).when(command).then(late)
         given(*history, late).when(command).then_nothing()
 
     def test_each_contradiction_is_on_record(self) -> None:
         """Once for each (attempt, status): another status is another contradiction."""
-        late = events.LateMessageRecorded(attempt=1, status="failed")
-        given(*FINISHED, late).when(g.status(PulsarStatus.LOST)).then(events.LateMessageRecorded(attempt=1, status="lost"))
+        late = events.LateMessageRecorded(attempt=1, status="failed", source=Source.PULSAR)
+        given(*FINISHED, late).when(g.status(PulsarStatus.LOST)).then(
+            events.LateMessageRecorded(attempt=1, status="lost", source=Source.PULSAR)
+        )
 
     @pytest.mark.parametrize(
         ("history", "command"),

@@ -1,6 +1,6 @@
 """The hash chain: every commit carries the digest of the one before it in the log, so nothing changes unseen.
 
-    data digest  = SHA-256 of an event's canonical data
+    data digest  = SHA-256 of an event's canonical data; it stays what it was if they are redacted
     data_hash    = SHA-256 of the canonical JSON of [stream, [[type, v, data digest], ...]]
     hash         = SHA-256 of prev_hash, newline, the canonical header, newline, data_hash
 
@@ -41,22 +41,13 @@ class Flaw:
 
 def data_hash(stream: str, events: Iterable[Encoded]) -> str:
     """The digest of what happened, apart from when, by whom and under which ids."""
-    digests = [[event.type, event.v, _sha256(event.data.encode())] for event in events]
+    digests = [[event.type, event.v, event.sha256 or _sha256(event.data.encode())] for event in events]
     return _sha256(orjson.dumps([stream, digests]))
 
 
 def link(commit: Commit, data: str, head: Head) -> Entry:
     """The commit in the place after `head`; `data` is its data_hash."""
-    position = head.position + 1
-    header = {
-        "id": commit.id,
-        "meta": commit.meta.document(),
-        "position": position,
-        "stream": commit.stream,
-        "version": commit.version,
-    }
-    text = b"%b\n%b\n%b" % (head.hash.encode(), orjson.dumps(header), data.encode())
-    return Entry(commit, position, data, head.hash, _sha256(text))
+    return Entry(commit, head.position + 1, data, head.hash, _hash(commit, data, head))
 
 
 def head_of(entry: Entry) -> Head:
@@ -73,9 +64,20 @@ def flaw(entry: Entry, head: Head) -> Flaw | None:
         return Flaw(entry.position, "does not follow the commit before it: prev_hash is another")
     if data_hash(held.stream, held.events) != entry.data_hash:
         return Flaw(entry.position, f"has other data than were hashed (stream {held.stream})")
-    if link(held, entry.data_hash, head).hash != entry.hash:
+    if _hash(held, entry.data_hash, head) != entry.hash:
         return Flaw(entry.position, f"has another header than was hashed (stream {held.stream})")
     return None
+
+
+def _hash(commit: Commit, data: str, head: Head) -> str:
+    header = {
+        "id": commit.id,
+        "meta": commit.meta.document(),
+        "position": head.position + 1,
+        "stream": commit.stream,
+        "version": commit.version,
+    }
+    return _sha256(b"%b\n%b\n%b" % (head.hash.encode(), orjson.dumps(header), data.encode()))
 
 
 def _sha256(data: bytes) -> str:

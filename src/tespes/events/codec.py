@@ -10,7 +10,7 @@ from tespes import errors
 from tespes.events import canonical, upcast
 from tespes.events.types import Event
 
-VERSIONS: dict[str, int] = {kind.__name__: 1 for kind in get_args(Event)}
+VERSIONS: dict[str, int] = {kind.__name__: 1 for kind in get_args(Event)} | {"LateMessageRecorded": 2}
 _ADAPTERS: dict[str, TypeAdapter[Event]] = {kind.__name__: TypeAdapter(kind) for kind in get_args(Event)}
 
 
@@ -20,11 +20,13 @@ class Encoded:
 
     :param type: the event's name; :param v: the version of its data
     :param data: canonical JSON (RFC 8785)
+    :param sha256: of the data that were hashed, if these are what a redaction left of them; hexadecimal
     """
 
     type: str
     v: int
     data: str
+    sha256: str | None = None
 
 
 def encode(event: Event) -> Encoded:

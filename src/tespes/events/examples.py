@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from tespes import tes
-from tespes.events import types
+from tespes.events import service, types
 from tespes.events.record import Meta, Recorded
 
 _BEGIN = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
@@ -51,16 +51,20 @@ EXAMPLES: tuple[types.Event, ...] = (
         notes=("docker: disk_gb is not enforced",),
     ),
     types.TaskCanceled(),
-    types.LateMessageRecorded(attempt=1, status="succeeded"),
+    types.LateMessageRecorded(attempt=1, status="succeeded", source=types.Source.RUNNER),
     types.TaskCompleted(),
     types.TaskExecutorFailed(executor=0, exit_code=1),
     types.TaskSystemFailed(reason="input /data/file1: ftp://files.example.org/holy_file: 550 no such file"),
     types.TaskPreempted(reason=f"Pulsar site-a lost the job {_TASK}-3"),
     types.AttemptDelayed(attempt=1, reason="Pulsar site-a has not answered for 60 s"),
     types.AttemptExpired(attempt=1, reason="it ran for longer than 3600 s"),
-    types.PulsarDrained(pulsar="site-a", reason="the cluster is cooled down on Sunday"),
-    types.PulsarEnabled(pulsar="site-a"),
-    types.LeaseTaken(name="dispatch", holder="tes1.example.org:4711:9f3c21ab"),
+    types.DataRedacted(position=1, index=0, reason="a password was in it", fields=("task.executors.0.env",), sha256=_SHA256),
+    service.PulsarDrained(pulsar="site-a", reason="the cluster is cooled down on Sunday"),
+    service.PulsarEnabled(pulsar="site-a"),
+    service.LeaseTaken(name="dispatch", holder="tes1.example.org:4711:9f3c21ab"),
+    service.HeadSigned(first=1, position=1000, hash=_SHA256, root=_SHA256, key=_SHA256, signature=_SHA256 * 2),
+    service.WebhookParked(webhook="portal", position=1234, reason="https://portal.example.org/tes: 500"),
+    service.WebhookResumed(webhook="portal"),
 )
 
 

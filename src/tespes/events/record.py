@@ -23,8 +23,8 @@ class Meta:
     :param at: when it was decided, TESPES's clock, UTC, whole milliseconds
     :param actor: who caused it: a client's name, `pulsar:<name>`, `runner:<job>` or `tespes`
     :param owner: whose task it is
-    :param correlation: what it belongs to: the id of the request or message that began it
-    :param causation: the id of the event that led to it
+    :param correlation: what it belongs to: the id of the request that began it; a task that has none belongs to itself
+    :param causation: the id of the event that it was decided upon: the last one of its stream then
     :param traceparent: W3C trace context of the request that began it
     """
 
@@ -125,17 +125,22 @@ def recorded(entry: Entry) -> Iterator[Recorded]:
 
     :raises errors.UnknownEvent: see `codec.decode`; so does errors.CorruptLog; both name the position
     """
+    for index in range(len(entry.commit.events)):
+        yield nth(entry, index)
+
+
+def nth(entry: Entry, index: int) -> Recorded:
+    """One of the events of an entry, from 0; raises as `recorded` does."""
     held = entry.commit
-    for index, event in enumerate(held.decoded or _decoded(entry)):
-        yield Recorded(event, held.stream, held.version + index, entry.position, held.meta)
+    event = held.decoded[index] if held.decoded else _decoded(held.events[index], entry.position)
+    return Recorded(event, held.stream, held.version + index, entry.position, held.meta)
 
 
-def _decoded(entry: Entry) -> Iterator[Event]:
-    for encoded in entry.commit.events:
-        try:
-            yield codec.decode(encoded)
-        except (errors.UnknownEvent, errors.CorruptLog) as error:
-            raise type(error)(f"position {entry.position} of the log: {error}") from error
+def _decoded(encoded: Encoded, position: int) -> Event:
+    try:
+        return codec.decode(encoded)
+    except (errors.UnknownEvent, errors.CorruptLog) as error:
+        raise type(error)(f"position {position} of the log: {error}") from error
 
 
 def event_id(commit_id: str, index: int) -> str:

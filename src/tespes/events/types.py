@@ -1,4 +1,4 @@
-"""What can happen to a task: one type for each event.
+"""What can happen to a task: one type for each event. (What can happen to the service is in `service`.)
 
 Names of events and of their fields are the storage format: they never change. A new meaning is a new version, with an
 upcaster in `upcast.py` and an example in `events/`. When something happened, who did it and for whom stand beside the
@@ -16,6 +16,7 @@ from pydantic import PlainSerializer
 
 from tespes import tes
 from tespes.events import moment
+from tespes.events.service import ServiceEvent
 
 Moment = Annotated[datetime, PlainSerializer(moment.text, return_type=str, when_used="json")]
 
@@ -28,6 +29,13 @@ class Outcome(StrEnum):
     SYSTEM_FAILED = "system_failed"  # anything else went wrong, and somebody could say what
     LOST = "lost"  # nobody can say what became of it
     KILLED = "killed"  # it was stopped because the task was canceled
+
+
+class Source(StrEnum):
+    """Who said something about an attempt."""
+
+    PULSAR = "pulsar"
+    RUNNER = "runner"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,38 +234,32 @@ class TaskPreempted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LateMessageRecorded:
-    """A message contradicts the task's end: it is on record, once for each attempt and status, and changes nothing."""
+    """A message contradicts the task's end: it is on record, once for each attempt and status, and changes nothing.
+
+    Version 1 did not say who sent it.
+    """
 
     attempt: int
     status: str
+    source: Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PulsarDrained:
-    """An operator wants no further attempt at that Pulsar; those that are there go on. In the stream `pulsar:<name>`."""
+class DataRedacted:
+    """An operator had something taken out of an earlier event of this task; what it was hashed as stays on record.
 
-    pulsar: str
-    reason: str | None = None
+    Whoever may be told who and why reads it in `meta.actor` and here. The replacement itself follows.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PulsarEnabled:
-    """An operator wants attempts at that Pulsar again. In the stream `pulsar:<name>`."""
-
-    pulsar: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseTaken:
-    """A process began to do what one process alone may do. In the stream `lease:<name>`, whose version is its fence.
-
-    Whatever another process, which did it before, still wants to append for it is refused from now on.
-
-    :param name: what is done, for example `dispatch`; :param holder: host, process and a random part
+    :param position: and `index`: the event, as its commit's place in the log and its place in the commit, from 0
+    :param fields: what was taken out, for example `task.executors.0.env`
+    :param sha256: of the event's canonical data as they are now
     """
 
-    name: str
-    holder: str
+    position: int
+    index: int
+    reason: str
+    fields: tuple[str, ...]
+    sha256: str
 
 
 Event = (
@@ -279,7 +281,6 @@ Event = (
     | TaskSystemFailed
     | TaskPreempted
     | LateMessageRecorded
-    | PulsarDrained
-    | PulsarEnabled
-    | LeaseTaken
+    | DataRedacted
+    | ServiceEvent
 )

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tespes import events, tes
-from tespes.events import Outcome
+from tespes.events import Outcome, Source
 from tespes.task import commands, reports
 from tespes.task.commands import PulsarStatus, Result
 from tespes.task.state import Canceling, Claimed, Ended, Expiring, Live, Received, Scheduled, State, Waiting
@@ -24,7 +24,7 @@ def result(state: State, said: Result) -> Ending:
         case Scheduled() | Received() if said.attempt == state.attempt.number:
             return _ended_unclaimed(state, said)
         case Ended():
-            return _late(state, said.attempt, said.outcome.value)
+            return _late(state, said.attempt, said.outcome.value, Source.RUNNER)
         case _:
             return ()
 
@@ -36,7 +36,7 @@ def status(state: State, command: commands.RecordStatus) -> Ending:
     """
     match state:
         case Ended():
-            return _late(state, command.attempt, command.status.value)
+            return _late(state, command.attempt, command.status.value, Source.PULSAR)
         case Waiting():
             return ()
         case _ if state.attempt.number != command.attempt:
@@ -185,12 +185,12 @@ def _outcome(state: Live, said: PulsarStatus) -> Outcome:
             return Outcome.KILLED if isinstance(state, Expiring | Canceling) else Outcome.SYSTEM_FAILED
 
 
-def _late(state: Ended, attempt: int, said: str) -> Ending:
+def _late(state: Ended, attempt: int, said: str, source: Source) -> Ending:
     """A message after the end: on record once, if it contradicts the end and is not what led to it."""
     known = (attempt, said) in state.late or said == state.outcome or not 1 <= attempt <= state.attempts
     if known or attempt < state.attempts or said in _CONSISTENT[state.state]:
         return ()
-    return (events.LateMessageRecorded(attempt=attempt, status=said),)
+    return (events.LateMessageRecorded(attempt=attempt, status=said, source=source),)
 
 
 _CONSISTENT: dict[tes.State, frozenset[str]] = {

@@ -51,8 +51,12 @@ def evolve(state: State | None, event: events.Event, at: datetime) -> State | No
             return _ended(state, tes.State.PREEMPTED)
         case events.LateMessageRecorded():
             return _late(state, event)
-        case events.PulsarDrained() | events.PulsarEnabled() | events.LeaseTaken():
+        case events.DataRedacted():
+            return state
+        case events.PulsarDrained() | events.PulsarEnabled() | events.LeaseTaken() | events.HeadSigned():
             return state  # of no task
+        case events.WebhookParked() | events.WebhookResumed():
+            return state
 
 
 def fold(recorded: Iterable[events.Recorded], state: State | None = None) -> State | None:
