@@ -1,5 +1,7 @@
 """What TESPES asks of MongoDB, whatever its connection string says: nothing that may be rolled back or is old decides."""
 
+import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 from stores import MongoDB, Place
 from tespes.events import chain
 from tespes.store import Options, mongodb
+from tespes.store.reading import reading
 
 
 class Said(CommandListener):
@@ -48,11 +51,29 @@ async def test_the_connection_string_weakens_nothing(mongodb: MongoDB, tmp_path:
     """A lease that is read from a secondary stands still although it is held."""
     uri = f"{mongodb.uri}{'&' if '?' in mongodb.uri else '?'}{option}"
     async with Place(Options(uri, "test_options"), tmp_path).open() as opened:
-        for part, name in ((opened.leases, "_leases"), (opened.documents, "_checkpoints"), (opened.log._table, "_newer")):
+        for part, name in ((opened.leases, "_leases"), (opened.checkpoints, "_checkpoints"), (opened.log._table, "_newer")):
             collection = getattr(part, name)
             assert collection.read_preference == ReadPreference.PRIMARY
             assert collection.write_concern.acknowledged
             assert collection.read_concern.level is None
+
+
+async def test_a_cancellation_that_the_driver_swallows_is_one_all_the_same() -> None:
+    """Whoever is cancelled once must end, although PyMongo sometimes answers as if nothing had been."""
+    begun = asyncio.Event()
+
+    async def ask() -> None:
+        with reading():
+            begun.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        raise AssertionError("it went on")
+
+    asking = asyncio.ensure_future(ask())
+    await begun.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
 
 
 def _table(client: AsyncMongoClient[dict[str, Any]]) -> mongodb.LogTable:

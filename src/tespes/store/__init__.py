@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tespes.store import conditions, mongodb, sqlite
+from tespes.store.generations import Generations
 from tespes.store.log import Log
-from tespes.store.promise import Agreements, Blobs, Documents, Fence, Held, Leases, Sign, Signs, Upload, Uploads
+from tespes.store.promise import Blobs, Checkpoints, Documents, Fence, Upload, Uploads
+from tespes.store.shared import Agreements, Held, Leases, Sign, Signs
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Store:
     description: str
     log: Log
     documents: Documents
+    checkpoints: Checkpoints
     blobs: Blobs
     uploads: Uploads
     signs: Signs
@@ -55,6 +58,7 @@ async def open_store(options: Options, state_dir: Path, stack: AsyncExitStack, *
         description=tables.description,
         log=Log(tables.log, tables.tickets, options.last_write_s),
         documents=tables.documents,
+        checkpoints=tables.checkpoints,
         blobs=tables.blobs,
         uploads=tables.uploads,
         signs=tables.signs,
@@ -66,8 +70,10 @@ async def open_store(options: Options, state_dir: Path, stack: AsyncExitStack, *
 __all__ = [
     "Agreements",
     "Blobs",
+    "Checkpoints",
     "Documents",
     "Fence",
+    "Generations",
     "Held",
     "Leases",
     "Log",

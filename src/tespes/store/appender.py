@@ -24,10 +24,10 @@ from tespes.store.promise import (
     OutcomeUnknown,
     PositionTaken,
     SameId,
-    Tickets,
     VersionTaken,
     Written,
 )
+from tespes.store.shared import Tickets
 from tespes.store.turns import Turns
 
 BATCH_COMMITS = 256

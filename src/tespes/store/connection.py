@@ -12,6 +12,7 @@ from tespes import errors
 Answer = TypeVar("Answer")
 
 _BUSY_S = 30.0
+EMPTY_THE_WAL = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 
 class Connection:
@@ -63,4 +64,5 @@ class Connection:
         if self._writable:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute(f"PRAGMA synchronous = {self._synchronous}")
+            database.execute("PRAGMA secure_delete = ON")  # what is taken out must not stay between the rows
         return database

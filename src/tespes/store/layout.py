@@ -1,7 +1,7 @@
 """How an entry of the log is laid out in both databases: the fields of a MongoDB document, the columns of an SQLite row.
 
 `events` is a list of {id, type, v, data}; `data` is the exact canonical JSON that was hashed, as a text: no database
-ever takes it apart.
+ever takes it apart. Where data were redacted, `sha256` is that of what was hashed.
 """
 
 from typing import Any
@@ -20,6 +20,7 @@ def events_of(commit: Commit) -> list[dict[str, Any]]:
     """The `events` field."""
     return [
         {"id": event_id(commit.id, index), "type": event.type, "v": event.v, "data": event.data}
+        | ({"sha256": event.sha256} if event.sha256 else {})
         for index, event in enumerate(commit.events)
     ]
 
@@ -89,6 +90,11 @@ def term(condition: HasPair) -> str:
     return _term(condition.key) if condition.value is None else _term(condition.key, condition.value)
 
 
+def key_terms(key: str) -> str:
+    """What the terms of that key with any value begin with."""
+    return _term(key)[:-1] + ","
+
+
 def _term(*words: str) -> str:
     return orjson.dumps(words).decode()
 
@@ -97,4 +103,4 @@ def _encoded(event: dict[str, Any]) -> Encoded:
     data = event["data"]
     if not isinstance(data, str):
         raise TypeError("the data of an event are no text")
-    return Encoded(event["type"], event["v"], data)
+    return Encoded(event["type"], event["v"], data, event.get("sha256"))

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Sequence
 
 from tespes import errors
-from tespes.events import Commit, Entry
+from tespes.events import Commit, Encoded, Entry, redact
 from tespes.events.chain import Head
 from tespes.store.appender import LAST_WRITE_S, Appender
 from tespes.store.coalesce import Coalesced
-from tespes.store.promise import Fence, LogTable, Tickets
+from tespes.store.promise import Fence, LogTable
 from tespes.store.recent import Recent
+from tespes.store.shared import Tickets
 
 READ_AT_ONCE = 2000
 
@@ -68,6 +69,8 @@ class Log:
             entries = await self._table.read(after, limit)
             if not _contiguous(entries, after):
                 raise errors.CorruptLog(f"there is a hole in the log after position {after}")
+        if any(map(redact.gives_orders, entries)):
+            self._recent.forget()
         return entries
 
     async def read_as_is(self, after: int, limit: int = READ_AT_ONCE) -> list[Entry]:
@@ -75,12 +78,17 @@ class Log:
         return await self._table.read(after, limit)
 
     async def read_stream(self, stream: str, after: int = 0) -> list[Entry]:
-        """The stream's entries whose first version is above `after`, in order."""
+        """The stream's entries whose first version is above `after`, in order; without what was taken out of them."""
         return await self._streams.get((stream, after)) or []
 
     async def newest(self, stream: str) -> int:
         """The first version of the stream's last commit; 0 if there is no such stream. One indexed look-up."""
         return await self._newest.get(stream) or 0
+
+    async def redact(self, position: int, index: int, left: Encoded) -> None:
+        """See promise.LogTable.redact."""
+        await self._table.redact(position, index, left)
+        self._recent.forget()
 
     @property
     def signal(self) -> asyncio.Event:
@@ -104,7 +112,7 @@ class Log:
             least[stream] = min(after, least.get(stream, after))
         found = await self._table.read_streams(least)
         return {
-            (stream, after): [entry for entry in found.get(stream, ()) if entry.commit.version > after]
+            (stream, after): redact.heeded([entry for entry in found.get(stream, ()) if entry.commit.version > after])
             for stream, after in wanted
         }
 

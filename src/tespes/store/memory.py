@@ -4,13 +4,13 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from tespes.store.promise import Sign
+from tespes.store.shared import Sign
 
 _JOBS: Final = 100_000
 
 
 class Signs:
-    """See promise.Signs. Of very many jobs, those that were not heard of for the longest time are forgotten.
+    """See shared.Signs. Of very many jobs, those that were not heard of for the longest time are forgotten.
 
     :param jobs: how many are remembered
     """
@@ -20,7 +20,7 @@ class Signs:
         self._signs: OrderedDict[str, Sign] = OrderedDict()
 
     async def add(self, signs: Mapping[str, Sign]) -> None:
-        """See promise.Signs.add."""
+        """See shared.Signs.add."""
         for job_id, sign in signs.items():
             known = self._signs.pop(job_id, Sign())
             self._signs[job_id] = Sign(
@@ -30,5 +30,5 @@ class Signs:
             self._signs.popitem(last=False)
 
     async def get(self, job_ids: Sequence[str]) -> dict[str, Sign]:
-        """See promise.Signs.get."""
+        """See shared.Signs.get."""
         return {job_id: self._signs[job_id] for job_id in job_ids if job_id in self._signs}

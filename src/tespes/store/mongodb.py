@@ -30,14 +30,25 @@ from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
 from tespes import errors
-from tespes.events import Entry, chain
+from tespes.events import Encoded, Entry, chain
 from tespes.events.chain import Head
 from tespes.store import layout
+from tespes.store.mongodb_checkpoints import Checkpoints
 from tespes.store.mongodb_signs import Agreements, Leases, Signs
 from tespes.store.mongodb_tickets import Tickets
 from tespes.store.mongodb_uploads import Uploads
-from tespes.store.mongodb_views import Documents, Stored, reading
-from tespes.store.promise import Conflict, OutcomeUnknown, PositionTaken, SameId, Tables, VersionTaken, Written, checked
+from tespes.store.mongodb_views import Documents, Stored
+from tespes.store.promise import (
+    Conflict,
+    OutcomeUnknown,
+    PositionTaken,
+    SameId,
+    Tables,
+    VersionTaken,
+    Written,
+    checked,
+)
+from tespes.store.reading import reading
 
 Database = AsyncDatabase[Stored]
 
@@ -154,6 +165,12 @@ class LogTable:
             )
             return {found["_id"]: found["newest"] async for found in cursor}
 
+    async def redact(self, position: int, index: int, left: Encoded) -> None:
+        """See promise.LogTable.redact."""
+        changes = {f"events.{index}.data": left.data, f"events.{index}.sha256": left.sha256}
+        with reading():
+            await self._log.update_one({"position": position}, {"$set": changes})
+
 
 class Blobs:
     """Blobs in MongoDB (see promise.Blobs), in parts, since a document holds 16 MiB at most."""
@@ -177,6 +194,11 @@ class Blobs:
                 content += piece["content"]
                 part += 1
         return checked(sha256, content if part else None)
+
+    async def remove(self, sha256: str) -> None:
+        """See promise.Blobs.remove."""
+        with reading():
+            await self._parts.delete_many({"of": sha256})
 
 
 async def _wait_for(work: Awaitable[bool], timeout: float | None) -> bool:  # noqa: ASYNC109 - as PyMongo calls it
@@ -215,7 +237,8 @@ async def open_tables(uri: str, database: str, stack: AsyncExitStack, *, writabl
         raise errors.SetupError(f"MongoDB cannot be used: {error}: mend store.mongodb_uri") from error
     description = f"MongoDB at {hosts}, database {chosen.name}"
     leases, tickets, agreements = Leases(chosen, _DURABLE), Tickets(chosen), Agreements(chosen, _DURABLE)
-    return Tables(description, log, Documents(chosen), Blobs(chosen), uploads, signs, leases, tickets, agreements)
+    views, checkpoints, blobs = Documents(chosen), Checkpoints(chosen), Blobs(chosen)
+    return Tables(description, log, views, checkpoints, blobs, uploads, signs, leases, tickets, agreements)
 
 
 async def _close(client: AsyncMongoClient[Stored], within_s: float) -> None:

@@ -10,27 +10,28 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
-from tespes.store.mongodb_views import Stored, reading
-from tespes.store.promise import Held, Sign
+from tespes.store.mongodb_views import Stored
+from tespes.store.reading import reading
+from tespes.store.shared import Held, Sign
 
 _KEPT: Final = timedelta(days=2)
 _DUPLICATE_KEY: Final = 11000
 
 
 class Leases:
-    """Leases in MongoDB (see promise.Leases): a document for each, which is never removed."""
+    """Leases in MongoDB (see shared.Leases): a document for each, which is never removed."""
 
     def __init__(self, database: AsyncDatabase[Stored], durable: WriteConcern) -> None:
         self._leases = database.get_collection("lease", write_concern=durable)
 
     async def look(self, name: str) -> Held | None:
-        """See promise.Leases.look."""
+        """See shared.Leases.look."""
         with reading():
             found = await self._leases.find_one({"_id": name})
         return Held(name, found["holder"], found["fence"], found["beat"]) if found else None
 
     async def put(self, lease: Held, seen: Held | None) -> bool:
-        """See promise.Leases.put."""
+        """See shared.Leases.put."""
         if seen is None:
             return await self._insert(lease)
         as_seen = {"_id": lease.name, "holder": seen.holder, "fence": seen.fence, "beat": seen.beat}
@@ -48,13 +49,13 @@ class Leases:
 
 
 class Agreements:
-    """What all processes must agree on, in MongoDB (see promise.Agreements)."""
+    """What all processes must agree on, in MongoDB (see shared.Agreements)."""
 
     def __init__(self, database: AsyncDatabase[Stored], durable: WriteConcern) -> None:
         self._agreed = database.get_collection("agreed", write_concern=durable)
 
     async def agree(self, name: str, value: str) -> str:
-        """See promise.Agreements.agree."""
+        """See shared.Agreements.agree."""
         with reading():
             with contextlib.suppress(DuplicateKeyError):
                 await self._agreed.insert_one({"_id": name, "value": value})
@@ -63,7 +64,7 @@ class Agreements:
 
 
 class Signs:
-    """Signs of life in MongoDB (see promise.Signs). Losing some costs a question, so a majority need not have them."""
+    """Signs of life in MongoDB (see shared.Signs). Losing some costs a question, so a majority need not have them."""
 
     def __init__(self, database: AsyncDatabase[Stored]) -> None:
         self._signs = database.get_collection("sign", write_concern=WriteConcern(w=1))
@@ -73,7 +74,7 @@ class Signs:
         await self._signs.create_indexes([IndexModel([("at", 1)], expireAfterSeconds=int(_KEPT.total_seconds()))])
 
     async def add(self, signs: Mapping[str, Sign]) -> None:
-        """See promise.Signs.add."""
+        """See shared.Signs.add."""
         changes = {job_id: _change(sign) for job_id, sign in signs.items()}
         with reading():
             while changes:
@@ -93,7 +94,7 @@ class Signs:
         return {}
 
     async def get(self, job_ids: Sequence[str]) -> dict[str, Sign]:
-        """See promise.Signs.get."""
+        """See shared.Signs.get."""
         with reading():
             cursor = self._signs.find({"_id": {"$in": list(job_ids)}})
             return {found["_id"]: _sign(found) async for found in cursor}

@@ -7,8 +7,9 @@ from pymongo import ASCENDING
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.write_concern import WriteConcern
 
-from tespes.store.mongodb_views import Stored, reading
+from tespes.store.mongodb_views import Stored
 from tespes.store.promise import Upload
+from tespes.store.reading import reading
 
 
 class Uploads:

@@ -1,25 +1,28 @@
-"""Views in MongoDB (see promise.Documents): one collection for each read model and version.
+"""Views in MongoDB (see promise.Documents): one collection for each read model, version and generation.
 
 What is searched stands beside the document, which is one JSON text: '.' and '$' in names cannot break it. A mapping is an
 array of its terms (see `layout.terms`), so that one multikey index serves keys and pairs. Which index answers a page is
 for the server's planner to find out.
 """
 
-import asyncio
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReplaceOne
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
+from pymongo.errors import BulkWriteError
 
-from tespes import errors
 from tespes.projections import Document, ReadModel
-from tespes.store import layout
+from tespes.store import layout, mongodb_totals
 from tespes.store.conditions import BeginsWith, Condition, HasPair, OneOf, first_after
+from tespes.store.generations import Generations, Shown
+from tespes.store.mongodb_checkpoints import Checkpoints
+from tespes.store.mongodb_generations import Records
 from tespes.store.promise import Fence
+from tespes.store.reading import reading
+from tespes.store.totals import By, Total, Within
 
 Stored = dict[str, Any]
 
@@ -31,46 +34,51 @@ class Documents:
 
     def __init__(self, database: AsyncDatabase[Stored]) -> None:
         self._database = database
-        self._checkpoints = database["checkpoint"]
+        self._checkpoints = Checkpoints(database)
+        self._records = Records(database)
+        self._shown = Shown(self._records.look)
 
     async def prepare(self, model: ReadModel) -> list[str]:
         """See promise.Documents.prepare. Processes of another release may be at work on what it left."""
+        shown = await self._shown.of(model)
         indexes = [IndexModel([(name, ASCENDING) for name in index]) for index in model.indexes]
         with reading():
-            await self._database[model.table].create_indexes(indexes)
-            names = await self._database.list_collection_names(filter={"name": {"$regex": f"^{model.name}_[0-9]+$"}})
-        return sorted(set(names) - {model.table})
+            await self._database[shown.table].create_indexes(indexes)
+        names = await self._tables(f"^{model.name}_[0-9]+(_g[0-9]+)?$")
+        return [name for name in names if name != model.stem and not name.startswith(f"{model.stem}_g")]
+
+    async def _tables(self, pattern: str) -> list[str]:
+        with reading():
+            return sorted(await self._database.list_collection_names(filter={"name": {"$regex": pattern}}))
 
     async def position(self, model: ReadModel) -> int:
         """See promise.Documents.position."""
-        with reading():
-            found = await self._checkpoints.find_one({"_id": model.table})
-        return int(found["position"]) if found else 0
+        return await self._shown.read(model, lambda shown: self._checkpoints.position(shown.table))
 
     async def load(self, model: ReadModel, ids: Sequence[str]) -> dict[str, Document]:
         """See promise.Documents.load."""
-        with reading():
-            cursor = self._database[model.table].find({"_id": {"$in": list(ids)}})
-            return {found["_id"]: _unpacked(found) async for found in cursor}
+
+        async def load(shown: ReadModel) -> dict[str, Document]:
+            with reading():
+                cursor = self._database[shown.table].find({"_id": {"$in": list(ids)}})
+                return {found["_id"]: _unpacked(found) async for found in cursor}
+
+        return await self._shown.read(model, load)
 
     async def save(self, model: ReadModel, documents: Sequence[Document], position: int, fence: Fence | None = None) -> None:
         """See promise.Documents.save. The documents first: a crash between the two only means applying events twice."""
+        shown = await self._shown.of(model)
         writes = [
             ReplaceOne({"_id": each["id"], "version": {"$lt": each["version"]}}, _packed(model, each), upsert=True)
             for each in documents
         ]
-        with reading():
-            if writes:
-                await self._replace(model, writes)
-            await self._move(model, position, fence)
+        if writes:
+            with reading():
+                await self._replace(shown, writes)
+        await self._checkpoints.move(shown.table, position, fence)
 
-    async def _move(self, model: ReadModel, position: int, fence: Fence | None) -> None:
-        number = fence.number if fence else 0
-        unpassed = {"_id": model.table, "fence": {"$not": {"$gt": number}}}
-        try:
-            await self._checkpoints.update_one(unpassed, {"$max": {"position": position, "fence": number}}, upsert=True)
-        except DuplicateKeyError as error:  # it is there, but its fence is newer
-            raise errors.LeaseLost(f"another process saves {model.table} now") from error
+    async def unlist(self, model: ReadModel, document: Document) -> None:
+        """See promise.Documents.unlist. The terms stand in the document, and are replaced with it."""
 
     async def _replace(self, model: ReadModel, writes: list[ReplaceOne[Stored]]) -> None:
         try:
@@ -86,27 +94,61 @@ class Documents:
         """See promise.Documents.page."""
         query = asked(where, before)
         fields = {"body": 1} if whole else dict.fromkeys(model.columns, 1)
-        with reading():
-            cursor = self._database[model.table].find(query, fields).sort("position", DESCENDING).limit(limit)
-            return [_unpacked(found) if whole else _short(model, found) async for found in cursor]
+
+        async def page(shown: ReadModel) -> list[Document]:
+            with reading():
+                cursor = self._database[shown.table].find(query, fields).sort("position", DESCENDING).limit(limit)
+                return [_unpacked(found) if whole else _short(model, found) async for found in cursor]
+
+        return await self._shown.read(model, page)
 
     async def forget(self, model: ReadModel) -> None:
         """See promise.Documents.forget. The position first: a crash between the two leads to a rebuild. The fence stays."""
+        shown = await self._shown.of(model)
+        await self._checkpoints.reset(shown.table, 0)
         with reading():
-            await self._checkpoints.update_one({"_id": model.table}, {"$set": {"position": 0}})
-            await self._database[model.table].delete_many({})
+            await self._database[shown.table].delete_many({})
 
+    async def count(self, model: ReadModel) -> int:
+        """See promise.Documents.count."""
 
-@contextlib.contextmanager
-def reading() -> Iterator[None]:
-    """Turn the driver's errors into ours; those that were a cancellation, back into one."""
-    try:
-        yield
-    except PyMongoError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError from error
-        raise errors.StoreUnavailable(f"MongoDB: {error}") from error
+        async def count(shown: ReadModel) -> int:
+            with reading():
+                return await self._database[shown.table].estimated_document_count()
+
+        return await self._shown.read(model, count)
+
+    async def totals(self, model: ReadModel, by: By, within: Within | None = None) -> list[Total]:
+        """See promise.Documents.totals."""
+
+        async def find(shown: ReadModel) -> list[Total]:
+            with reading():
+                return await mongodb_totals.find(self._database[shown.table], model, by, within)
+
+        return await self._shown.read(model, find)
+
+    async def generations(self, model: ReadModel) -> Generations:
+        """See promise.Documents.generations."""
+        return await self._records.look(model.stem)
+
+    async def turn(self, model: ReadModel, seen: Generations, then: Generations, fence: Fence | None = None) -> bool:
+        """See promise.Documents.turn."""
+        turned = await self._records.turn(model.stem, seen, then, fence)
+        self._shown.forget(model)
+        return turned
+
+    async def unread(self, model: ReadModel) -> list[ReadModel]:
+        """See promise.Documents.unread. What there is, is listed before it is looked up what is needed."""
+        names = await self._tables(f"^{model.stem}(_g[0-9]+)?$")
+        there = [int(name.removeprefix(model.stem).removeprefix("_g") or 0) for name in names]
+        known = await self.generations(model)
+        return [replace(model, generation=generation) for generation in there if not known.needs(generation)]
+
+    async def drop(self, model: ReadModel) -> None:
+        """See promise.Documents.drop. The position first: what has none is filled from the beginning."""
+        await self._checkpoints.remove(model.table)
+        with reading():
+            await self._database[model.table].drop()
 
 
 def asked(where: Sequence[Condition], before: int | None) -> Stored:
@@ -140,8 +182,9 @@ def _operators(condition: OneOf | BeginsWith) -> Any:
 def _packed(model: ReadModel, document: Document) -> Stored:
     columns = {name: document[name] for name in model.columns if name in document}
     terms = {pairs: layout.terms(document, pairs) for pairs in model.pairs if document.get(pairs)}
+    lines = {"lines": document.get("lines") or []} if model.sums else {}
     body = orjson.dumps(document).decode()
-    return {"_id": document["id"], "version": document["version"], **columns, **terms, "body": body}
+    return {"_id": document["id"], "version": document["version"], **columns, **terms, **lines, "body": body}
 
 
 def _short(model: ReadModel, stored: Stored) -> Document:

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tespes import errors
-from tespes.events import Entry
+from tespes.events import Encoded, Entry
 from tespes.events.chain import Head
 from tespes.projections import Document, ReadModel
 from tespes.store.conditions import Condition
+from tespes.store.generations import Generations
+from tespes.store.shared import Agreements, Leases, Signs, Tickets
+from tespes.store.totals import By, Total, Within
 
 LEASE = "lease:"
 
@@ -92,9 +95,18 @@ class LogTable(Protocol):
         :param certain: as the primary knows it, also what no majority has yet: for who decides what may be written
         """
 
+    async def redact(self, position: int, index: int, left: Encoded) -> None:
+        """Put what is left of an event in its place, durably, with the digest of what was hashed: the one change there is.
+
+        What was there before is not in the database's files any more, as far as that is the database's to say.
+        """
+
 
 class Documents(Protocol):
-    """Stored views. They can be made anew from the log, so they need not be as durable as it."""
+    """Stored views. They can be made anew from the log, so they need not be as durable as it.
+
+    A model that names no generation is the one that is shown, see `generations`.
+    """
 
     async def prepare(self, model: ReadModel) -> list[str]:
         """Make the view's tables and indexes, unless they are there; remove those of its older versions.
@@ -118,6 +130,9 @@ class Documents(Protocol):
         :raises errors.LeaseLost: somebody saved under a newer one: the position is not changed
         """
 
+    async def unlist(self, model: ReadModel, document: Document) -> None:
+        """Have that document found no longer by what its mappings have, before it is saved with others in them."""
+
     async def page(
         self, model: ReadModel, where: Sequence[Condition], *, before: int | None, limit: int, whole: bool
     ) -> list[Document]:
@@ -131,6 +146,44 @@ class Documents(Protocol):
     async def forget(self, model: ReadModel) -> None:
         """Empty the view; its position is 0 again."""
 
+    async def count(self, model: ReadModel) -> int:
+        """How many documents there are, roughly while some are being written."""
+
+    async def totals(self, model: ReadModel, by: By, within: Within | None = None) -> list[Total]:
+        """What the lines of all documents come to, grouped by that: each value once, ordered by it."""
+
+    async def generations(self, model: ReadModel) -> Generations:
+        """What there is of the view, as it is at this moment."""
+
+    async def turn(self, model: ReadModel, seen: Generations, then: Generations, fence: Fence | None = None) -> bool:
+        """Write it if it still is as it was seen, and nobody wrote it under a newer fence; whether it was written."""
+
+    async def unread(self, model: ReadModel) -> list[ReadModel]:
+        """Its generations that are still there although nobody will ever need them."""
+
+    async def drop(self, model: ReadModel) -> None:
+        """Remove that generation, and how far it was."""
+
+
+class Checkpoints(Protocol):
+    """How far followers are that keep no documents: publishers, webhooks. Durable."""
+
+    async def position(self, name: str) -> int:
+        """Up to which position of the log that follower is; 0 if it never began."""
+
+    async def begin(self, name: str, position: int) -> int:
+        """Up to which position it is; one that never began, begins there, and it is known from now on that it did."""
+
+    async def move(self, name: str, position: int, fence: Fence | None = None) -> None:
+        """It is there now; it never goes back.
+
+        :param fence: of the lease under which it follows, where several processes may
+        :raises errors.LeaseLost: somebody follows under a newer one: nothing is changed
+        """
+
+    async def reset(self, name: str, position: int) -> None:
+        """It begins there, whatever was before: an operator wants that, or the checkpoint was of another log."""
+
 
 class Blobs(Protocol):
     """Bytes by their SHA-256."""
@@ -143,6 +196,9 @@ class Blobs(Protocol):
 
         :raises errors.CorruptLog: they are not there, or others
         """
+
+    async def remove(self, sha256: str) -> None:
+        """Keep it no longer; that it is not kept is fine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,74 +247,6 @@ class Uploads(Protocol):
         """Keep them no longer; that they are not kept is fine."""
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A lease as its document has it.
-
-    :param fence: grows by one whenever another holder takes it: the version of its stream in the log
-    :param beat: grows with every renewal: whoever sees it stand still for long enough, by its own clock, may take the lease
-    """
-
-    name: str
-    holder: str
-    fence: int
-    beat: int
-
-
-class Leases(Protocol):
-    """Who does what one process alone may do. No clock is compared with another: only whether the beat goes on."""
-
-    async def look(self, name: str) -> Held | None:
-        """The lease as it is now; None if nobody ever took it."""
-
-    async def put(self, lease: Held, seen: Held | None) -> bool:
-        """Write it if it still is as it was seen (None: if it was never there); whether it was."""
-
-
-class Agreements(Protocol):
-    """What must be the same in all processes."""
-
-    async def agree(self, name: str, value: str) -> str:
-        """The value of that name: this one, unless there was another before."""
-
-
-class Tickets(Protocol):
-    """The queue of the processes that want to append, for them to be fair (see `turns`). Nothing rests on it."""
-
-    async def add(self, ticket: str) -> None:
-        """Line up, behind all others."""
-
-    async def remove(self, ticket: str) -> list[str]:
-        """Leave the queue, or take somebody out of it; who is left in it."""
-
-    async def all(self) -> list[str]:
-        """Who is in it, the first first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """What was heard of a job, by any process. The numbers only ever grow: whoever sees one change has a sign of life.
-
-    :param runner: signs of life of the runner; :param pulsar: of its Pulsar
-    :param status: what Pulsar said last, in its words; :param told: the runner has heard that it should stop
-    """
-
-    runner: int = 0
-    pulsar: int = 0
-    status: str | None = None
-    told: bool = False
-
-
-class Signs(Protocol):
-    """Signs of life, shared by all processes of a store. No history: what is old is forgotten by itself."""
-
-    async def add(self, signs: Mapping[str, Sign]) -> None:
-        """Add to what is known of these jobs: the numbers are summed, a status replaces the one before, `told` stays."""
-
-    async def get(self, job_ids: Sequence[str]) -> dict[str, Sign]:
-        """What is known of those of the jobs that were ever heard of."""
-
-
 def checked(sha256: str, content: bytes | None) -> bytes:
     """The bytes of a blob, if they are what its name says.
 
@@ -282,6 +270,7 @@ class Tables:
     description: str
     log: LogTable
     documents: Documents
+    checkpoints: Checkpoints
     blobs: Blobs
     uploads: Uploads
     signs: Signs

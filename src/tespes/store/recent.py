@@ -20,12 +20,16 @@ class Recent:
     def add(self, entries: Sequence[Entry]) -> None:
         """A batch; others may have written between two batches, and then the run begins anew."""
         if self._entries and self._entries[-1].position + 1 != entries[0].position:
-            self._entries.clear()
-            self._bytes = 0
+            self.forget()
         self._entries.extend(entries)
         self._bytes += sum(map(_weight, entries))
         while self._bytes > _KEPT_BYTES:
             self._bytes -= _weight(self._entries.popleft())
+
+    def forget(self) -> None:
+        """Something in them is not what is stored any more."""
+        self._entries.clear()
+        self._bytes = 0
 
     def after(self, position: int, limit: int) -> list[Entry]:
         """The entries that follow that position; none if the run does not reach back that far."""

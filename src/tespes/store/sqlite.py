@@ -14,10 +14,10 @@ from typing import Any
 import orjson
 
 from tespes import errors
-from tespes.events import Entry, chain
+from tespes.events import Encoded, Entry, chain
 from tespes.events.chain import Head
-from tespes.store import layout, memory, sqlite_uploads, sqlite_views
-from tespes.store.connection import Connection
+from tespes.store import layout, memory, sqlite_checkpoints, sqlite_uploads, sqlite_views
+from tespes.store.connection import EMPTY_THE_WAL, Connection
 from tespes.store.lock import lock
 from tespes.store.promise import Conflict, PositionTaken, SameId, Tables, VersionTaken, Written, checked
 
@@ -30,6 +30,9 @@ CREATE TABLE IF NOT EXISTS log (
   UNIQUE (stream, version));
 CREATE TABLE IF NOT EXISTS blob (sha256 TEXT PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
 """
+
+
+_SCHEMA = _LOG_SCHEMA + sqlite_uploads.SCHEMA + sqlite_checkpoints.SCHEMA
 
 
 class LogTable:
@@ -81,6 +84,12 @@ class LogTable:
         answer: dict[str, int] = orjson.loads(found)
         return answer
 
+    async def redact(self, position: int, index: int, left: Encoded) -> None:
+        """See promise.LogTable.redact. What was there is overwritten with zeros, and the write-ahead log emptied."""
+        statement = "UPDATE log SET events = json_set(events, ?, ?, ?, ?) WHERE position = ?"
+        values = (f"$[{index}].data", left.data, f"$[{index}].sha256", left.sha256, position)
+        await self._writer.run(lambda database: _change(database, statement, values))
+
 
 class Blobs:
     """Blobs in SQLite (see promise.Blobs), beside the log."""
@@ -100,6 +109,11 @@ class Blobs:
         found = await self._reader.run(lambda database: database.execute(query, (sha256,)).fetchone())
         return checked(sha256, None if found is None else bytes(found[0]))
 
+    async def remove(self, sha256: str) -> None:
+        """See promise.Blobs.remove. What was there is overwritten with zeros, as in the log."""
+        statement = "DELETE FROM blob WHERE sha256 = ?"
+        await self._writer.run(lambda database: _change(database, statement, (sha256,)))
+
 
 async def open_tables(directory: Path, stack: AsyncExitStack, *, writable: bool = True) -> Tables:
     """The store in that directory, until the stack is closed.
@@ -113,18 +127,18 @@ async def open_tables(directory: Path, stack: AsyncExitStack, *, writable: bool 
         if writable:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240 - once, at the start
             lock(directory, stack)
-        log_writer = await _connect(
-            stack, directory / "log.sqlite3", "FULL", _LOG_SCHEMA + sqlite_uploads.SCHEMA if writable else None
-        )
+        log_writer = await _connect(stack, directory / "log.sqlite3", "FULL", _SCHEMA if writable else None)
         views_writer = await _connect(stack, directory / "views.sqlite3", "NORMAL", sqlite_views.SCHEMA if writable else None)
     except (OSError, errors.StoreUnavailable) as error:
         raise errors.SetupError(f"the state directory {directory} cannot be used: {error}") from error
     log_reader = await _connect(stack, directory / "log.sqlite3", "FULL", None)
     views_reader = await _connect(stack, directory / "views.sqlite3", "NORMAL", None)
+    views_counter = await _connect(stack, directory / "views.sqlite3", "NORMAL", None)
     return Tables(
         f"SQLite in {directory}",
         LogTable(log_writer, log_reader),
-        sqlite_views.Documents(views_writer, views_reader),
+        sqlite_views.Documents(views_writer, views_reader, views_counter),
+        sqlite_checkpoints.Checkpoints(log_writer),
         Blobs(log_writer, log_reader),
         sqlite_uploads.Uploads(log_writer),
         memory.Signs(),
@@ -141,6 +155,12 @@ async def _connect(stack: AsyncExitStack, path: Path, synchronous: str, schema: 
         script = schema
         await connection.run(lambda database: database.executescript(script))
     return connection
+
+
+def _change(database: sqlite3.Connection, statement: str, values: Sequence[Any]) -> None:
+    """Change it, and leave nothing of what was there in the files (see `Connection`)."""
+    database.execute(statement, values)
+    database.execute(EMPTY_THE_WAL)
 
 
 def _insert(database: sqlite3.Connection, entries: Sequence[Entry], rows: list[Any]) -> Written:

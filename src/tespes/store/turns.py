@@ -15,7 +15,7 @@ import uuid
 from contextlib import suppress
 
 from tespes import errors
-from tespes.store.promise import Tickets
+from tespes.store.shared import Tickets
 
 _TURN_S = 0.1
 _LOOK_EVERY_S = 0.01
