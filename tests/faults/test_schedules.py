@@ -8,15 +8,13 @@ import os
 import random
 import traceback
 from collections.abc import Iterator
-from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import structlog
 
-from faults import wall_clock
+from faults import logged, wall_clock
 from faults.schedule import Schedule, report
 from faults.world import World
 from stores import MongoDB, in_mongodb, in_sqlite
@@ -33,24 +31,13 @@ MONGODB_EVERY = 5
 SCHEDULE_WITHIN_S = 150.0
 SEED = os.environ.get("TESPES_TEST_SEED")
 
-_LOGGED: ContextVar[list[str] | None] = ContextVar("_LOGGED", default=None)
-
 
 @pytest.fixture(autouse=True)
-def logged(after_crashes: None) -> Iterator[None]:
+def kept(after_crashes: None) -> Iterator[None]:
     """What TESPES logs is kept for each schedule, to be shown if it fails."""
-    structlog.configure(processors=[_keep])
+    structlog.configure(processors=[logged.keep])
     yield
     structlog.reset_defaults()
-
-
-def _keep(_: Any, level: str, event: structlog.typing.EventDict) -> str:
-    lines = _LOGGED.get()
-    if lines is None:
-        raise structlog.DropEvent
-    loop = asyncio.get_event_loop()
-    lines.append(f"{loop.time():.2f} {level} {event}")
-    raise structlog.DropEvent
 
 
 @pytest.fixture
@@ -75,8 +62,7 @@ class Servers:
         port = urlsplit(self._mongodb.uri).port if seed % MONGODB_EVERY == 0 else None
         place = in_mongodb(self._mongodb, directory) if port else in_sqlite(directory)
         schedule = Schedule(seed, World(place, self._broker_url, port))
-        lines: list[str] = []
-        _LOGGED.set(lines)
+        lines = logged.begin()
         async with self._turns[1 if port else 0]:
             try:
                 async with asyncio.timeout(SCHEDULE_WITHIN_S):
