@@ -18,7 +18,7 @@ from tespes import errors
 INTERNAL = ("/runner/", "/transfer/", "/operator/")
 _ANY = "*"
 _METHODS = "GET, POST"
-_HEADERS = "Content-Type, Authorization, Idempotency-Key"
+_HEADERS = "Content-Type, Authorization, Idempotency-Key, Last-Event-ID, X-Request-ID, traceparent"
 _MAX_AGE_S = "600"
 _HARMLESS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 _SHOWN = 200

@@ -1,8 +1,10 @@
-"""What people and programs look at to learn the API: `/openapi.json`, and Swagger UI at `/docs`.
+"""What people and programs look at to learn the API: `/openapi.json`, Swagger UI at `/docs`, and `/asyncapi.json`.
 
 Swagger UI's files come with the package (docs/adr/0006-swagger-ui.md); the page may load nothing from anywhere else.
 """
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import orjson
@@ -10,6 +12,8 @@ from aiohttp import web
 
 from tespes import __version__
 from tespes.api import openapi
+from tespes.api.schemas import Json
+from tespes.events import asyncapi
 
 _DIRECTORY = Path(__file__).parent / "swagger"
 _FILES = ("swagger-ui.css", "swagger-ui-bundle.js", "start.js")
@@ -23,18 +27,24 @@ _HEADERS = {
 }
 
 
-def add_to(app: web.Application) -> None:
-    """Add the pages. They describe the public routes that were added before."""
+def add_to(app: web.Application, exchange: str) -> None:
+    """Add the pages. They describe the public routes that were added before, and what is published on that exchange."""
     operations = app[openapi.OPERATIONS]
-    document = orjson.dumps(openapi.document(operations, __version__))
-
-    async def get_document(_: web.Request) -> web.Response:
-        return web.Response(body=document, content_type="application/json", headers={"Cache-Control": "no-cache"})
-
-    app.router.add_get("/openapi.json", get_document)
+    app.router.add_get("/openapi.json", _giving(lambda: openapi.document(operations, __version__)))
+    app.router.add_get("/asyncapi.json", _giving(lambda: asyncapi.document(__version__, exchange)))
     app.router.add_get("/", _to_docs)
     app.router.add_get("/docs", _get_page)
     app.router.add_get("/docs/{name}", _get_file)
+
+
+def _giving(document: Callable[[], Json]) -> openapi.Handler:
+    """Made when it is first asked for: it takes longer than the rest of a start."""
+    body = cache(lambda: orjson.dumps(document()))
+
+    async def get_document(_: web.Request) -> web.Response:
+        return web.Response(body=body(), content_type="application/json", headers={"Cache-Control": "no-cache"})
+
+    return get_document
 
 
 async def _to_docs(_: web.Request) -> web.Response:

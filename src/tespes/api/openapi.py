@@ -54,7 +54,7 @@ class Operation:
     """What a public route promises.
 
     :param path: below the prefix, for example `/tasks/{id}`
-    :param answer: the type of the answer's body
+    :param answer: the type of the answer's body, which is JSON unless `media_type` says something else
     :param problems: the status codes that may come in its place, as JSON problems
     :param body: the type that the request's body is read with
     :param example: a body that works
@@ -70,6 +70,7 @@ class Operation:
     body: Any = None
     example: Json | None = None
     is_deprecated: bool = False
+    media_type: str = "application/json"
 
 
 OPERATIONS: web.AppKey[list[Operation]] = web.AppKey("operations", list)
@@ -135,7 +136,7 @@ def _described(operation: Operation, schemas: Schemas) -> Json:
             content["example"] = operation.example
         described["requestBody"] = {"required": True, "content": {"application/json": content}}
     answer = {"schema": schemas.answered(operation.answer)}
-    described["responses"] = {"200": {"description": "Done.", "content": {"application/json": answer}}}
+    described["responses"] = {"200": {"description": "Done.", "content": {operation.media_type: answer}}}
     for status in operation.problems:
         content = {PROBLEM_TYPE: {"schema": schemas.answered(Problem)}}
         described["responses"][str(status)] = {"description": _PROBLEMS[status], "content": content}

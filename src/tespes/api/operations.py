@@ -6,7 +6,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from tespes import tes
-from tespes.api import idempotency
+from tespes.api import idempotency, origin
 from tespes.api.openapi import Operation, Parameter
 from tespes.tes import answers, pages
 
@@ -25,6 +25,11 @@ VIEW = Parameter(
     " and the system logs. `FULL`: all.",
     default=tes.View.MINIMAL.value,
 )
+AS_OF = Parameter(
+    "as_of",
+    str,
+    "A position of the log, or a moment (RFC 3339): the task as it was known then. No part of TES 1.1.",
+)
 _FILTERS = (
     Parameter("name_prefix", str, "Tasks whose name begins with this."),
     Parameter("state", tes.State, "Tasks in this state."),
@@ -36,6 +41,20 @@ IDEMPOTENCY_KEY = Parameter(
     Annotated[str, Field(pattern=idempotency.PATTERN)],
     "Of the client's choice: a task that is submitted again with the same key is the same task. No part of TES 1.1.",
     place="header",
+)
+_ORIGIN = (
+    Parameter(
+        origin.REQUEST_ID,
+        Annotated[str, Field(pattern=origin.REQUEST_ID_PATTERN)],
+        "Of the client's choice: the `correlationid` of every event that this leads to. No part of TES 1.1.",
+        place="header",
+    ),
+    Parameter(
+        origin.TRACEPARENT,
+        Annotated[str, Field(pattern=origin.TRACEPARENT_PATTERN)],
+        "W3C trace context: the `traceparent` of every event that this leads to. No part of TES 1.1.",
+        place="header",
+    ),
 )
 _PAGING = (
     Parameter("page_size", _PAGE_SIZE, "How many tasks at most are in a page.", default=pages.PAGE_SIZE_DEFAULT),
@@ -80,7 +99,7 @@ CREATE_TASK = Operation(
     path="/tasks",
     operation_id="CreateTask",
     description="Submit a task. It is on disk before this is answered. Null counts as absent, unknown fields are ignored.",
-    parameters=(IDEMPOTENCY_KEY,),
+    parameters=(IDEMPOTENCY_KEY, *_ORIGIN),
     body=tes.Task,
     example=EXAMPLE,
     answer=answers.CreateTaskResponse,
@@ -90,8 +109,8 @@ GET_TASK = Operation(
     method="GET",
     path="/tasks/{id}",
     operation_id="GetTask",
-    description="A task as it is at this moment.",
-    parameters=(TASK_ID, VIEW),
+    description="A task as it is at this moment, or as it was known then.",
+    parameters=(TASK_ID, VIEW, AS_OF),
     answer=answers.Task,
     problems=(400, 404, 503),
 )
@@ -100,7 +119,7 @@ CANCEL_TASK = Operation(
     path="/tasks/{id}:cancel",
     operation_id="CancelTask",
     description="Cancel a task. A task that is over stays as it is.",
-    parameters=(TASK_ID,),
+    parameters=(TASK_ID, *_ORIGIN),
     answer=answers.CancelTaskResponse,
     problems=(404, 503),
 )

@@ -16,12 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tespes import errors
 from tespes.api.body import read_object
 from tespes.api.problems import Handler, bad_request, json
+from tespes.api.projections import ProjectionRoutes
 from tespes.events import moment
 from tespes.flow.dead import DeadOffice
 from tespes.flow.execute import By, Tasks
-from tespes.flow.parked import Parked
+from tespes.flow.projections import Projections
 from tespes.flow.pulsars import Drained, Enabled, Pulsars, occupy
+from tespes.flow.redact import Redactor
 from tespes.flow.room import Room
+from tespes.flow.webhooks import Active, Parked, Standing, Webhooks
 from tespes.pulsar import job
 from tespes.pulsar.dead import Letter
 from tespes.store import Documents
@@ -56,6 +59,13 @@ class Which(_Body):
     task: str | None = None
 
 
+class Redact(_Body):
+    """What is taken out of a task's events, and why."""
+
+    fields: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...], Field(min_length=1, max_length=100)]
+    reason: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
 def token(key: bytes) -> str:
     """What opens the operators' doors of a TESPES with that key."""
     return job.token(key, _ROLE)
@@ -74,7 +84,9 @@ class OperatorRoutes:
     tasks: Tasks
     documents: Documents
     dead: DeadOffice
-    parked: Parked
+    projections: Projections
+    webhooks: Webhooks
+    redactor: Redactor
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
@@ -87,6 +99,10 @@ class OperatorRoutes:
             ("POST", "dead/retry", self.retry_dead),
             ("GET", "parked", self.list_parked),
             ("POST", "parked/retry", self.retry_parked),
+            *ProjectionRoutes(self.projections).routes(),
+            ("GET", "webhooks", self.list_webhooks),
+            ("POST", "webhooks/{name}/resume", self.resume_webhook),
+            ("POST", "tasks/{id}/redact", self.redact),
         )
         for method, path, handler in routes:
             app.router.add_route(method, PREFIX + path, self._guarded(handler))
@@ -131,12 +147,27 @@ class OperatorRoutes:
 
     async def list_parked(self, _: web.Request) -> web.Response:
         """The parked tasks."""
-        return json({"tasks": [asdict(each) for each in await self.parked.tasks()]})
+        return json({"tasks": [asdict(each) for parked in self.projections.parked for each in await parked.tasks()]})
 
     async def retry_parked(self, request: web.Request) -> web.Response:
         """Fold a parked task, or all, anew."""
         wanted = await _read(Which, request)
-        return json({"freed": await self.parked.retry(wanted.task)})
+        return json({"freed": await self.projections.retry(wanted.task)})
+
+    async def list_webhooks(self, _: web.Request) -> web.Response:
+        """Each webhook: whether it is parked, what is the matter with it, and how far behind it is."""
+        return json({"webhooks": [_webhook(each) for each in await self.webhooks.look()]})
+
+    async def resume_webhook(self, request: web.Request) -> web.Response:
+        """Let a parked webhook have its events again."""
+        await self.webhooks.resume(request.match_info["name"], _BY)
+        return json({})
+
+    async def redact(self, request: web.Request) -> web.Response:
+        """Take something out of a task's events; what was begun before is finished."""
+        wanted = await _read(Redact, request)
+        done = await self.redactor.redact(request.match_info["id"], wanted.fields, wanted.reason, _BY)
+        return json({"redacted": [{"position": each.position, "fields": each.fields} for each in done]})
 
     async def _pulsar(self, name: str, trouble: str | None, used: Used) -> dict[str, Any]:
         wanted = await self.pulsars.wanted(name)
@@ -174,6 +205,22 @@ async def _read(kind: type[Said], request: web.Request) -> Said:
         return kind.model_validate(read_object(body) if body else {})
     except ValidationError as error:
         raise bad_request(error) from error
+
+
+def _webhook(standing: Standing) -> dict[str, Any]:
+    match standing.state:
+        case Active():
+            state: dict[str, Any] = {"state": "active", "since": None, "reason": None}
+        case Parked(since=since, reason=reason):
+            state = {"state": "parked", "since": moment.text(since), "reason": reason}
+    return {
+        "name": standing.webhook.name,
+        "url": standing.webhook.shown,
+        **state,
+        "position": standing.position,
+        "lag_commits": standing.lag,
+        "trouble": standing.trouble,
+    }
 
 
 def _head(letter: Letter) -> dict[str, Any]:

@@ -5,11 +5,15 @@ from typing import Any, Protocol, TypeVar
 
 from tespes import errors, tes
 from tespes.errors import quoted
+from tespes.events import codec, is_task
+from tespes.flow.read import Point, point
+from tespes.flow.shown import Wanted
 from tespes.tes import pages
 from tespes.tes.filters import TAGS_MAX, Filters, tag_filters
 
+TASKS_MAX = 100
 REQUEST_LINE_BYTES_MAX = 64 * 1024  # the longest filters, percent-encoded, and a page token that has them in it, too
-_DIGITS_MAX = 9
+_DIGITS_MAX = 18
 _ANY = Filters()
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -33,12 +37,53 @@ def choice(kind: type[Choice], name: str, query: Query, default: Choice | None) 
 
 
 def page_size(query: Query) -> int:
-    found = _one(query, "page_size")
+    return whole_number("page_size", query, 1, pages.PAGE_SIZE_MAX) or pages.PAGE_SIZE_DEFAULT
+
+
+def whole_number(name: str, query: Query, least: int, most: int) -> int | None:
+    found = _one(query, name)
     if found is None:
-        return pages.PAGE_SIZE_DEFAULT
-    if not found.isascii() or not found.isdecimal() or len(found) > _DIGITS_MAX or not 1 <= int(found) <= pages.PAGE_SIZE_MAX:
-        raise errors.BadRequest("page_size", quoted(found), f"a whole number from 1 to {pages.PAGE_SIZE_MAX} is expected")
-    return int(found)
+        return None
+    number = _number(found)
+    if number is None or not least <= number <= most:
+        raise errors.BadRequest(name, quoted(found), f"a whole number from {least} to {most} is expected")
+    return number
+
+
+def position(name: str, query: Query, head: int) -> int | None:
+    found = _one(query, name)
+    return None if found is None else read_position(name, found, head)
+
+
+def read_position(name: str, found: str, head: int) -> int:
+    """A position that this log has, or has before its first entry: another one is a mistake, or of another log."""
+    number = _number(found)
+    if number is None or number > head:
+        raise errors.BadRequest(name, quoted(found), f"a position of this log, 0 to {head}, is expected")
+    return number
+
+
+def wanted(query: Query) -> Wanted:
+    """Which events are asked for."""
+    types, tasks = (list(filter(None, _texts(query, name))) for name in ("type", "task"))
+    for name in types:
+        if name not in codec.VERSIONS:
+            raise errors.BadRequest("type", quoted(name), f"one of {', '.join(codec.VERSIONS)} is expected")
+    for task_id in tasks:
+        if not is_task(task_id):
+            raise errors.BadRequest("task", quoted(task_id), "the id of a task is expected")
+    if len(tasks) > TASKS_MAX:
+        raise errors.BadRequest("task", f"{len(tasks)} tasks", f"at most {TASKS_MAX} are possible")
+    return Wanted(frozenset(types) or None, frozenset(tasks) or None)
+
+
+def as_of(query: Query) -> Point | None:
+    """The position, or the moment, as of which a task is asked for."""
+    found = _one(query, "as_of")
+    try:
+        return None if found is None else point(found)
+    except ValueError as error:
+        raise errors.BadRequest("as_of", quoted(found), "a position of the log, or a moment (RFC 3339), is expected") from error
 
 
 def page(query: Query, *, legacy_states: bool) -> tuple[Filters, int | None]:
@@ -80,6 +125,10 @@ def _filters(query: Query, *, legacy_states: bool) -> Filters:
             longest, "filters that do not fit a page token", "about 10,000 characters together are possible"
         )
     return filters
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX else None
 
 
 def _one(query: Query, name: str) -> str | None:

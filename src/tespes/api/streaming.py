@@ -42,7 +42,7 @@ def resume(request: web.Request) -> Resume | None:
 async def send(request: web.Request, response: web.StreamResponse, pieces: AsyncIterator[bytes], silence_s: float) -> None:
     """All the pieces, and the end. The last piece is kept back until it is sure that nothing failed after it.
 
-    :raises errors.TransferInterrupted: the node took nothing for so long; whatever `pieces` raises
+    :raises errors.TransferInterrupted: nothing was taken for so long; whatever `pieces` raises
     """
     held = b""
     async for piece in pieces:
@@ -61,7 +61,7 @@ async def write(request: web.Request, response: web.StreamResponse, piece: bytes
         async with asyncio.timeout(silence_s):
             await response.write(piece)
     except TimeoutError:
-        raise errors.TransferInterrupted(f"the node took nothing for {silence_s:g} s") from None
+        raise errors.TransferInterrupted(f"nothing was taken for {silence_s:g} s") from None
 
 
 async def received(request: web.Request, silence_s: float) -> AsyncIterator[bytes]:

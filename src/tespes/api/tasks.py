@@ -7,19 +7,17 @@ from typing import Any
 from aiohttp import web
 
 from tespes import tes
-from tespes.api import idempotency, openapi, operations, query, submission
+from tespes.api import idempotency, openapi, operations, origin, query, submission
 from tespes.api.problems import json
 from tespes.flow import texts
 from tespes.flow.bell import Bell
 from tespes.flow.cancel import cancel
-from tespes.flow.execute import By, Tasks
+from tespes.flow.execute import Tasks
 from tespes.flow.read import TaskReader
 from tespes.store import Blobs
 from tespes.task import commands
 from tespes.tes import pages
 from tespes.tes.service import old_service_info
-
-ANONYMOUS = "anonymous"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +52,23 @@ class TaskRoutes:
         """CreateTask: answered when the task is durable."""
         body = await request.read()
         submitted = submission.read_task(body)
-        once = idempotency.once(request, body, ANONYMOUS)
+        by = origin.by(request)
+        once = idempotency.once(request, body, by.actor)
         if once is not None and (known := await self.tasks.created(once.commit_id, once.request_sha256)) is not None:
             return json({"id": known.id})  # before anything of it is kept
         task, kept = await texts.keep_contents(self.blobs, submitted.task)
         command = commands.CreateTask(task=task, kept=kept, notes=submitted.notes)
         if once is None:
-            created = await self.tasks.create(command, ANONYMOUS, By(ANONYMOUS))
+            created = await self.tasks.create(command, by.actor, by)
         else:
             command = replace(command, request_sha256=once.request_sha256)
-            created = await self.tasks.create_once(command, once.commit_id, ANONYMOUS, By(ANONYMOUS))
+            created = await self.tasks.create_once(command, once.commit_id, by.actor, by)
         return json({"id": created.id})
 
     async def get_task(self, request: web.Request) -> web.Response:
-        """GetTask."""
+        """GetTask, now or as of an earlier time."""
         view = query.choice(tes.View, "view", request.query, tes.View.MINIMAL)
-        return json(await self.reader.get(request.match_info["id"], view))
+        return json(await self.reader.get(request.match_info["id"], view, query.as_of(request.query)))
 
     async def list_tasks(self, request: web.Request) -> web.Response:
         """ListTasks, newest first."""
@@ -84,5 +83,5 @@ class TaskRoutes:
 
     async def cancel_task(self, request: web.Request) -> web.Response:
         """CancelTask; of a task that is over: nothing, and 200."""
-        await cancel(self.tasks, self.bell, request.match_info["id"], By(ANONYMOUS), self.cancel_wait_s)
+        await cancel(self.tasks, self.bell, request.match_info["id"], origin.by(request), self.cancel_wait_s)
         return json({})

@@ -27,6 +27,7 @@ class KnownTask:
     """What the write side knows of a task.
 
     :param submitted: the task as the client sent it; :param kept: its contents that live in blobs
+    :param correlation, traceparent: of the request that created it: whatever happens to it belongs to that
     """
 
     id: str
@@ -35,6 +36,8 @@ class KnownTask:
     kept: tuple[events.Kept, ...]
     state: task.State
     request_sha256: str | None = None
+    correlation: str | None = None
+    traceparent: str | None = None
 
     def kept_content(self, index: int) -> str | None:
         """The SHA-256 of the blob that holds an input's content, if it was too long for an event."""
@@ -49,13 +52,14 @@ class KnownTask:
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who gives a command, and what it belongs to.
+    """Who gives a command, and what it belongs to: if that is not said, to what its task does.
 
     :param fence: of the lease under which it is given, if one process alone may give it
     """
 
     actor: str
     correlation: str | None = None
+    traceparent: str | None = None
     fence: Fence | None = None
 
 
@@ -163,12 +167,24 @@ class Tasks:
         return None
 
     async def _append(self, stream: "_Stream", commit_id: str, decision: task.Decision, by: By) -> KnownTask:
-        meta = Meta(at=self._clock(), actor=by.actor, owner=stream.owner, correlation=by.correlation)
+        meta = self._meta(stream, by)
         version = stream.fold.version + 1 if stream.fold else 1
         entry = await self._log.append(events.commit(commit_id, stream.id, version, decision, meta), by.fence)
         names = " ".join(type(event).__name__ for event in decision)
         _log.info("appended", events=names, task_id=stream.id, position=entry.position)
         return self._folds.advance(stream.fold, entry).value
+
+    def _meta(self, stream: "_Stream", by: By) -> Meta:
+        """A task that was not told what it belongs to belongs to itself."""
+        known = stream.fold.value if stream.fold else None
+        return Meta(
+            at=self._clock(),
+            actor=by.actor,
+            owner=stream.owner,
+            correlation=by.correlation or (known.correlation if known else None) or stream.id,
+            causation=stream.fold.event_id if stream.fold else None,
+            traceparent=by.traceparent or (known.traceparent if known else None),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,5 +207,15 @@ def _step(known: KnownTask | None, recorded: Recorded) -> KnownTask | None:
     if known is not None and state is not None:
         return known if state is known.state else replace(known, state=state)
     if isinstance(event, events.TaskCreated) and state is not None:
-        return KnownTask(recorded.stream, recorded.meta.owner, event.task, event.kept, state, event.request_sha256)
+        meta = recorded.meta
+        return KnownTask(
+            id=recorded.stream,
+            owner=meta.owner,
+            submitted=event.task,
+            kept=event.kept,
+            state=state,
+            request_sha256=event.request_sha256,
+            correlation=meta.correlation,
+            traceparent=meta.traceparent,
+        )
     return known

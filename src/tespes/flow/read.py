@@ -1,11 +1,14 @@
 """What readers get: one task from its stream, pages of tasks from the view."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 import orjson
 
-from tespes import errors, tes
+from tespes import errors, events, tes
+from tespes.events import Entry, moment
 from tespes.flow.streams import Folds
 from tespes.projections import TASK_VIEW, Document, TaskView
 from tespes.projections.task_view import output_log
@@ -16,6 +19,9 @@ from tespes.tes.filters import Filters
 _SLICE = 128
 _PAGE_BYTES = 16 * 2**20
 _MOMENTS = 1000
+_DIGITS = 18
+
+Point = int | datetime  # a position of the log, or a moment
 
 
 class TaskReader:
@@ -29,12 +35,13 @@ class TaskReader:
         self._is_made = False
         self._folds: Folds[TaskView] = Folds(log, TASK_VIEW.apply)
 
-    async def get(self, task_id: str, view: tes.View) -> Document:
-        """A task as it is at this moment: the fold of its stream.
+    async def get(self, task_id: str, view: tes.View, when: Point | None = None) -> Document:
+        """A task as it is at this moment, or as it was known then: the fold of its stream.
 
-        :raises errors.NotFound: there is no such task
+        :raises errors.NotFound: there is no such task, or was none then; errors.BadRequest: see `as_of`
         """
-        return await self._shown(await self._document(task_id), view)
+        found = await self._document(task_id) if when is None else await as_of(self._log, task_id, when)
+        return await self._shown(found, view)
 
     async def is_running(self, task_id: str) -> bool:
         """Whether an executor of it runs, whatever state the settings let clients see; raises as `get` does."""
@@ -101,6 +108,45 @@ class TaskReader:
                 found = _output_logs(content) if is_list else content.decode()
                 shown = _with(shown, kept["place"].split("."), found)
         return shown
+
+
+def point(text: str) -> Point:
+    """A position of the log, or a moment.
+
+    :raises ValueError: it is neither
+    """
+    if text.isascii() and text.isdecimal() and len(text) <= _DIGITS:
+        return int(text)
+    at = moment.read(text[:11] + text[11:].replace(" ", "+"))  # a + that was not encoded in a query has become a space
+    if at.tzinfo is None:
+        raise ValueError("a moment has a time zone")
+    return at
+
+
+async def as_of(log: Log, task_id: str, when: Point) -> TaskView:
+    """A task as it was known then: the fold of what its stream had up to that position, or moment.
+
+    :raises errors.NotFound: there is no such task, or it did not exist then
+    :raises errors.BadRequest: the log has not come to that position yet
+    """
+    head = (await log.head()).position
+    if isinstance(when, int) and when > head:
+        raise errors.BadRequest("as_of", str(when), f"a position of this log, up to {head}, is expected")
+    entries = await log.read_stream(task_id) if events.is_task(task_id) else []
+    if not entries:
+        raise errors.NotFound(f"there is no task {task_id}")
+    view: TaskView | None = None
+    for entry in takewhile(lambda entry: _is_known(entry, when), entries):
+        for recorded in events.recorded(entry):
+            view = TASK_VIEW.apply(view, recorded)
+    if view is None:
+        born = f"position {entries[0].position}, {moment.text(entries[0].commit.meta.at)}"
+        raise errors.NotFound(f"there was no task {task_id} then: it was created at {born}")
+    return view
+
+
+def _is_known(entry: Entry, when: Point) -> bool:
+    return entry.position <= when if isinstance(when, int) else entry.commit.meta.at <= when
 
 
 def _conditions(filters: Filters) -> list[Condition]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from tespes import errors, events
-from tespes.events import Entry, Recorded
+from tespes.events import Entry, Recorded, redact
 from tespes.store import Log
 
 Value = TypeVar("Value")
@@ -23,13 +23,14 @@ class Fold(Generic[Value]):
     """A stream, folded.
 
     :param newest: the first version of the last commit in it; :param version: of the last event in it
-    :param size_bytes: of its events as they are stored
+    :param size_bytes: of its events as they are stored; :param event_id: of its last event
     """
 
     value: Value
     newest: int
     version: int
     size_bytes: int
+    event_id: str
 
 
 class Folds(Generic[Value]):
@@ -64,6 +65,8 @@ class Folds(Generic[Value]):
             return None
         if known is None or known.newest < newest:
             entries = await self._log.read_stream(stream, known.newest if known else 0)
+            if known is not None and any(map(redact.gives_orders, entries)):
+                known, entries = None, await self._log.read_stream(stream)
             return self._after(entries, known)
         self._folds.move_to_end(stream)
         return known
@@ -81,7 +84,8 @@ class Folds(Generic[Value]):
         if value is None:
             raise errors.CorruptLog(f"the stream {stream} does not begin with what begins it")
         size_bytes = commit.size_bytes + (known.size_bytes if known else _FOLD_BYTES)
-        fold = Fold(value, commit.version, entry.last_version, size_bytes)
+        last = events.event_id(commit.id, len(commit.events) - 1)
+        fold = Fold(value, commit.version, entry.last_version, size_bytes, last)
         self._keep(stream, fold)
         return fold
 
