@@ -1,0 +1,170 @@
+"""Bring a webhook its events: each of them, in order, one at a time, again and again until it is taken.
+
+One process alone does it, under the lease of the webhook. What was taken when that process dies and was not written down
+yet comes again, with the same id and sequence. A webhook that hangs or refuses keeps nobody waiting but itself.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Final
+
+import structlog
+
+from tespes import errors
+from tespes.events import Entry, cloud
+from tespes.events.cloud import CloudEvent
+from tespes.flow.follow import follow, patiently
+from tespes.flow.lead import Lease
+from tespes.flow.post import Post, Refused
+from tespes.flow.webhooks import Parked, Webhook, Webhooks
+from tespes.store import Checkpoints, Log
+
+_SAVE_EVERY_S: Final = 0.2
+_LOOK_EVERY_S: Final = 0.5
+_PAUSE_S, _PAUSE_AT_MOST_S = 0.5, 60.0
+_ASKED_AT_MOST_S: Final = 300.0  # of patience, whatever `Retry-After` says
+
+_log = structlog.get_logger(__name__)
+
+
+class Delivery:
+    """The follower of one webhook.
+
+    :param source: which TESPES the events come from, see `cloud.source`
+    """
+
+    def __init__(self, webhook: Webhook, webhooks: Webhooks, log: Log, checkpoints: Checkpoints, source: str) -> None:
+        """:raises errors.SetupError: see Post"""
+        self._webhook = webhook
+        self._webhooks = webhooks
+        self._log = log
+        self._checkpoints = checkpoints
+        self._source = source
+        self._post = Post(webhook)
+        self._lease = Lease(None, float("-inf"))
+        self._done = self._saved = 0
+
+    async def run(self, lease: Lease) -> None:
+        """Follow the log until cancelled. Whoever did it before is kept out first.
+
+        :raises errors.LeaseLost: another process does it now; errors.StoreUnavailable: the database is away
+        """
+        self._lease = lease
+        await self._checkpoints.move(self._webhook.stream, 0, lease.fence)
+        self._done = self._saved = await self._begin()
+        while True:
+            await self._resumed()
+            try:
+                await self._follow()
+            except* errors.CorruptLog as group:
+                reason = "; ".join(str(error) for error in group.exceptions)
+                await self._park(self._done + 1, reason)
+
+    async def _begin(self) -> int:
+        """The position behind which it goes on; all of the log, if that position is of another one, as after a restore.
+
+        Such a position says nothing of what was delivered of this log: only so nothing is left out.
+        """
+        position = await self._checkpoints.position(self._webhook.stream)
+        head = await self._log.head()
+        if position <= head.position:
+            return position
+        said = "a webhook is ahead of the log and begins anew"
+        _log.error(said, webhook=self._webhook.name, position=position, head=head.position)
+        await self._checkpoints.reset(self._webhook.stream, 0)
+        return 0
+
+    async def _follow(self) -> None:
+        async with self._post:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(follow(self._webhook.stream, self._log, self._done, self._bring))
+                    group.create_task(self._save_often())
+            finally:
+                await self._save()
+
+    async def _bring(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            for event in self._wanted(entry):
+                await self._until_taken(event)
+            self._done = entry.position
+
+    def _wanted(self, entry: Entry) -> Iterator[CloudEvent]:
+        """Those of its events that the webhook gets. What only a newer release knows is left out, and said."""
+        if self._webhook.owner not in {None, entry.commit.meta.owner}:
+            return
+        for index, stored in enumerate(entry.commit.events):
+            if stored.type not in self._webhook.types:
+                continue
+            try:
+                event = cloud.one(entry, index, self._source)
+            except errors.UnknownEvent as error:
+                _log.warning("a webhook does not get an event", webhook=self._webhook.name, reason=str(error))
+            else:
+                yield event
+
+    async def _until_taken(self, event: CloudEvent) -> None:
+        since, times = time.monotonic(), 0
+        while (refused := await self._offer(event)) is not None:
+            times += 1
+            self._complain(event, refused, times)
+            left_s = since + (self._webhook.give_up_after_s or float("inf")) - time.monotonic()
+            if refused.is_final or left_s <= 0:
+                await self._park(event.position, refused.reason)
+                await self._resumed()
+                since, times = time.monotonic(), 0
+            else:
+                await asyncio.sleep(min(_pause_s(times, refused.again_s), left_s))
+        self._webhooks.tell(self._webhook.name, None)
+
+    async def _offer(self, event: CloudEvent) -> Refused | None:
+        if not self._lease.is_held:
+            raise errors.LeaseLost(f"the lease {self._webhook.stream} was not renewed in time")
+        return await self._post.send(event)
+
+    def _complain(self, event: CloudEvent, refused: Refused, times: int) -> None:
+        """Once in the log, and again and again where people look."""
+        self._webhooks.tell(self._webhook.name, refused.reason)
+        if times == 1:
+            said = "a webhook does not take an event"
+            _log.warning(said, webhook=self._webhook.name, position=event.position, reason=refused.reason)
+
+    async def _park(self, position: int, reason: str) -> None:
+        await self._save()
+        park = partial(self._webhooks.park, self._webhook.name, position, reason, self._lease.fence)
+        await patiently(self._webhook.stream, park)
+
+    async def _resumed(self) -> None:
+        """Wait as long as it is parked, until an operator resumes it."""
+        look = partial(self._webhooks.state, self._webhook.name)
+        while isinstance(await patiently(self._webhook.stream, look), Parked):  # noqa: ASYNC110 - nobody tells of a single stream
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _save_often(self) -> None:
+        while True:
+            await asyncio.sleep(_SAVE_EVERY_S)
+            await self._save()
+
+    async def _save(self) -> None:
+        """Write down how far it is, if the database is there; else next time.
+
+        :raises errors.LeaseLost: another process does it now
+        """
+        done = self._done
+        if done == self._saved:
+            return
+        try:
+            await self._checkpoints.move(self._webhook.stream, done, self._lease.fence)
+            self._saved = done
+        except errors.Unavailable as error:
+            _log.warning("how far a webhook is could not be saved", webhook=self._webhook.name, reason=str(error))
+
+
+def _pause_s(times: int, asked_s: float | None) -> float:
+    """Until the next try after so many: twice as long each time, never two at the same moment; or as long as was asked for."""
+    if asked_s is not None:
+        return min(max(asked_s, _PAUSE_S), _ASKED_AT_MOST_S)
+    return min(_PAUSE_S * 2.0 ** min(times - 1, 10), _PAUSE_AT_MOST_S) * random.uniform(0.5, 1)  # noqa: S311 - jitter

@@ -1,0 +1,126 @@
+"""One event on its way to a webhook: signed, posted, and what came of it.
+
+It goes in the structured mode of the CloudEvents HTTP binding: one JSON document with attributes and data. In the binary
+mode the attributes would be headers, and the signature of Standard Webhooks covers the body alone: whoever stands in
+between could change a type or a sequence, and nobody would notice.
+"""
+
+import asyncio
+import base64
+import contextlib
+import hmac
+import ssl
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Final, Self
+
+import aiohttp
+import orjson
+import yarl
+from aiohttp import hdrs
+
+from tespes import errors
+from tespes.events.cloud import CloudEvent
+from tespes.flow.webhooks import Webhook
+from tespes.storage.http.address import address
+from tespes.storage.http.failures import failed, named
+
+CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
+_TAKEN: Final = range(200, 300)
+_MOVED: Final = range(300, 400)
+_GONE: Final = 410
+_REST_BYTES: Final = 2**16
+_REST_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The webhook does not have the event, for that reason.
+
+    :param is_final: it says that it will never want any; :param again_s: when it wants to be asked again, if it said
+    """
+
+    reason: str
+    is_final: bool = False
+    again_s: float | None = None
+
+
+class Post:
+    """The way to a webhook: a connection that is kept for the next event. Open as long as the block is not left."""
+
+    def __init__(self, webhook: Webhook) -> None:
+        """:raises errors.SetupError: its ca_file cannot be read"""
+        self._webhook = webhook
+        self._at = address(webhook.url)
+        self._trusted = _trusted(webhook)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=1, ssl=self._trusted),
+            timeout=aiohttp.ClientTimeout(total=self._webhook.timeout_s),
+            headers={hdrs.USER_AGENT: "tespes", hdrs.CONTENT_TYPE: CONTENT_TYPE, **self._at.login},
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def send(self, event: CloudEvent) -> Refused | None:
+        """None if the webhook has it. A redirect is an answer that says no: it is not followed."""
+        assert self._session is not None  # noqa: S101 - the block was entered
+        body = orjson.dumps(event.document())
+        url, headers = yarl.URL(self._at.url, encoded=True), signed(self._webhook.key, event.id, int(time.time()), body)
+        try:
+            with named(self._webhook.shown, self._webhook.timeout_s):
+                async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
+                    return await self._understood(answer)
+        except errors.TransferError as error:
+            return Refused(str(error))
+
+    async def _understood(self, answer: aiohttp.ClientResponse) -> Refused | None:
+        if answer.status not in _TAKEN:
+            where = ": name the address where it leads" if answer.status in _MOVED else ""
+            reason = f"{failed(self._webhook.shown, answer)}{where}"
+            return Refused(reason, answer.status == _GONE, pause_s(answer.headers.get(hdrs.RETRY_AFTER, ""), datetime.now(UTC)))
+        with contextlib.suppress(TimeoutError, aiohttp.ClientError):  # read to its end, so that the connection can be kept
+            async with asyncio.timeout(_REST_S):
+                await answer.content.read(_REST_BYTES)
+        return None
+
+
+def signed(key: bytes, event_id: str, at: int, body: bytes) -> dict[str, str]:
+    """The headers of Standard Webhooks 1.0 that prove who sent this, and when.
+
+    :param event_id: the same whenever the event is sent; :param at: the moment of sending, seconds since 1970
+    """
+    digest = hmac.digest(key, f"{event_id}.{at}.".encode() + body, "sha256")
+    signature = f"v1,{base64.b64encode(digest).decode()}"
+    return {"webhook-id": event_id, "webhook-timestamp": str(at), "webhook-signature": signature}
+
+
+def pause_s(said: str, present: datetime) -> float | None:
+    """For how long `Retry-After` asks for patience: seconds, or a moment of HTTP; None if it says nothing that is either."""
+    if said.isascii() and said.isdigit():
+        return float(said)
+    try:
+        return max((parsedate_to_datetime(said) - present).total_seconds(), 0.0)
+    except (ValueError, TypeError, OverflowError, IndexError):  # whatever the library stumbles over
+        return None
+
+
+def _trusted(webhook: Webhook) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if webhook.ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=webhook.ca_file)
+        except OSError as error:  # ssl.SSLError is one
+            raise errors.SetupError(f"{webhook.ca_file}: has no certificates: {error.strerror or error}") from error
+    return context
