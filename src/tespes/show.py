@@ -4,8 +4,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from tespes import events, tes
-from tespes.events import Recorded, moment
+from tespes import errors, events, tes
+from tespes.events import Entry, Recorded, codec, moment
 from tespes.flow.audit import Verdict
 
 _NAME_WIDTH = 20
@@ -21,6 +21,17 @@ def history(recorded: Sequence[Recorded]) -> Iterator[str]:
     """A task's events, a line each: position, time, event, what it says, who caused it."""
     for each in recorded:
         yield f"{each.position:>8}  {moment.text(each.at)}  {line(each.event)}  [{each.meta.actor}]"
+
+
+def entry(found: Entry) -> Iterator[str]:
+    """A commit's events, a line each, with the stream they are in; what this release does not know is named only."""
+    meta, stream = found.commit.meta, found.commit.stream
+    for encoded in found.commit.events:
+        try:
+            said = line(codec.decode(encoded))
+        except (errors.UnknownEvent, errors.CorruptLog) as error:
+            said = f"{encoded.type:<{_NAME_WIDTH}} {error}"
+        yield f"{found.position:>8}  {moment.text(meta.at)}  {stream}  {said}  [{meta.actor}]"
 
 
 def since(begin: datetime, each: Recorded) -> str:
@@ -58,7 +69,7 @@ def says(event: events.Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one case
         case events.TaskCancelRequested() | events.TaskCanceled() | events.TaskCompleted():
             return ""
         case events.LateMessageRecorded():
-            return f"attempt {event.attempt}, '{event.status}' came after the end"
+            return f"attempt {event.attempt}, '{event.status}' of the {event.source.value} came after the end"
         case events.AttemptDelayed() | events.AttemptExpired():
             return f"attempt {event.attempt}, {event.reason}"
         case events.PulsarDrained():
@@ -67,15 +78,42 @@ def says(event: events.Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one case
             return event.pulsar
         case events.LeaseTaken():
             return f"{event.name}, by {event.holder}"
+        case events.HeadSigned():
+            return f"positions {event.first} to {event.position}, by {event.key[:12]}…"
+        case events.WebhookParked():
+            return f"{event.webhook} at position {event.position}: {event.reason}"
+        case events.WebhookResumed():
+            return event.webhook
+        case events.DataRedacted():
+            return f"{', '.join(event.fields)} at position {event.position}: {event.reason}"
 
 
-def verdict(store: str, found: Verdict) -> Iterator[str]:
-    """An audit's result."""
+def verdict(store: str, found: Verdict, *, is_key_known: bool) -> Iterator[str]:
+    """An audit's result.
+
+    :param is_key_known: the seals' key was known beforehand, and is not only what they say themselves
+    """
     yield f"{store}: {found.commits} commits, {found.events} events, {found.streams} streams, head {found.head}"
+    if found.sealed:
+        yield f"sealed up to position {found.sealed} with {', '.join(sorted(found.keys))}"
+    else:
+        yield "not sealed yet: whoever can write there can have changed all of it"
+    if found.sealed and not is_key_known:
+        yield "nobody said whose key that is: compare it with what `tespes audit key` says, or name yours with --key"
+    if found.withheld:
+        yield f"of an event at {', '.join(map(str, found.withheld))} there is only the digest: its users keep it to themselves"
+    for each in found.unfinished:
+        fields = " ".join(f"--field {field}" for field in each.fields)
+        command = f"tespes audit redact {each.task_id} {fields} --reason …"
+        yield f"position {each.position} still has what was to be taken out; finish it: {command}"
     for flaw in found.flaws:
         yield f"position {flaw.position} {flaw.what}"
     if not found.flaws:
-        yield "sound: positions and versions run without a hole, the hash chain verifies, the view is the fold of the events"
+        yield f"sound: positions and versions run without a hole, the hash chain verifies, {_views(found)}"
+
+
+def _views(found: Verdict) -> str:
+    return "every view is the fold of its events" if found.views else "and no view was compared"
 
 
 def _attempt_ended(event: events.AttemptEnded) -> str:

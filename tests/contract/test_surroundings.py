@@ -10,8 +10,10 @@ from pydantic import SecretStr
 import stores
 from stores import MongoDB
 from tespes import errors, surroundings
+from tespes.events import seal
 from tespes.local import files
 from tespes.settings import Settings
+from tespes.settings.audit import Audit
 from tespes.settings.sections import Runner
 
 
@@ -54,3 +56,27 @@ def test_of_several_that_make_a_file_at_once_one_is_first(tmp_path: Path) -> Non
         assert len(found) == 4
         assert len(set(found)) == 1
     assert len(list(tmp_path.iterdir())) == 20
+
+
+async def test_processes_of_one_database_seal_with_the_same_key(mongodb: MongoDB, tmp_path: Path) -> None:
+    """It is made of the runners' key, which they share, or set by itself; its public half is what auditors are told."""
+    place = stores.in_mongodb(mongodb, tmp_path)
+    shared = SecretStr("k" * 32)
+    async with AsyncExitStack() as stack:
+        one, two = [await stack.enter_async_context(place.open()) for _ in range(2)]
+        first = Settings(state_dir=tmp_path / "a", runner=Runner(key=shared))
+        second = Settings(state_dir=tmp_path / "b", runner=Runner(key=shared))
+        key = await surroundings.agreed_audit_key(first, one.agreements)
+        assert seal.public(await surroundings.agreed_audit_key(second, two.agreements)) == seal.public(key)
+        assert surroundings.public_audit_key(second) == seal.public(key)
+        other = Settings(state_dir=tmp_path / "b", audit=Audit(key=SecretStr("o" * 32)))
+        with pytest.raises(errors.SetupError, match=r"audit\.key"):
+            await surroundings.agreed_audit_key(other, two.agreements)
+
+
+async def test_a_key_that_was_made_is_found_again(tmp_path: Path) -> None:
+    """By commands that only read; before the first start there is none."""
+    settings = Settings(state_dir=tmp_path)
+    assert surroundings.public_audit_key(settings) is None
+    key = await surroundings.agreed_audit_key(settings, None)
+    assert surroundings.public_audit_key(settings) == seal.public(key)

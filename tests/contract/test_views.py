@@ -100,6 +100,17 @@ class TestViews:
         assert await a_store.documents.load(TASK_VIEW, ["a"]) == {"a": document("a", 1, 1)}
         assert await a_store.documents.position(TASK_VIEW) == 1
 
+    async def test_what_a_redaction_took_out_finds_nothing(self, a_store: Store) -> None:
+        """A document that is unlisted, and saved with other tags, is found by these alone; the others by what they have."""
+        before, other = document("a", 1, 1, tags={"who": "ada", "kind": "x"}), document("b", 1, 2, tags={"who": "ada"})
+        await a_store.documents.save(TASK_VIEW, [before, other], 2)
+        await a_store.documents.unlist(TASK_VIEW, before)
+        after = document("a", 2, 1, tags={"who": "[redacted]", "kind": "x"})
+        await a_store.documents.save(TASK_VIEW, [after], 3)
+        assert await page(a_store, tagged("who", "ada")) == [other]
+        assert await page(a_store, tagged("who", "[redacted]")) == await page(a_store, tagged("kind", "x")) == [after]
+        assert await page(a_store, tagged("who")) == [other, after]
+
     async def test_many_documents_go_in_one_batch(self, a_store: Store) -> None:
         """As many as a follower reads at once."""
         everything = [document(f"t{n}", 1, n) for n in range(1, 501)]
@@ -126,7 +137,7 @@ class TestVersions:
             with closing(sqlite3.connect(place.state_dir / "views.sqlite3")) as database:
                 names = {name for (name,) in database.execute("SELECT tbl_name FROM sqlite_master")}
                 positions = database.execute("SELECT name FROM checkpoint").fetchall()
-            assert names == {"checkpoint", "task_view_22", "task_view_22_body", "task_view_22_tags"}
+            assert names == {"checkpoint", "generation", "task_view_22", "task_view_22_body", "task_view_22_tags"}
             assert positions == []
 
     async def test_a_view_that_is_prepared_again_stays(self, a_store: Store) -> None:

@@ -5,7 +5,7 @@ import pytest
 from tespes import tes
 from tespes.flow import names
 from tespes.storage import below, shown
-from tespes.storage.urls import scheme
+from tespes.tes.urls import scheme
 
 DIRECTORY = tes.FileType.DIRECTORY
 

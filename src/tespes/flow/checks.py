@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from tespes.flow import publish
+from tespes.flow import webhooks as hooks
 from tespes.flow.health import Check, Finding, Level
 from tespes.flow.parked import Parked
+from tespes.flow.publish import Publisher
 from tespes.projections import ReadModel
 from tespes.pulsar import Link
-from tespes.store import Documents, Held, Leases, Log
+from tespes.store import Checkpoints, Documents, Held, Leases, Log
 
 _SLOW_S: Final = 1.0
 _LAG_COMMITS: Final = 1000
@@ -19,7 +22,7 @@ _FREE_BYTES: Final = 256 * 2**20
 _DRIFT_S: Final = 60.0
 
 
-def usual(log: Log, documents: Documents, model: ReadModel, tasks: Parked) -> dict[str, Check]:
+def usual(log: Log, documents: Documents, model: ReadModel, tasks: Sequence[Parked]) -> dict[str, Check]:
     """What every process looks at."""
     return {
         "store": store(log),
@@ -49,7 +52,9 @@ def writing(log: Log) -> Check:
     """Whether the last append succeeded. The next one may: so this turns no request away."""
 
     async def check() -> Finding:
-        return Finding(Level.DEGRADED, log.trouble) if log.trouble else Finding()
+        if log.trouble:
+            return Finding(Level.DEGRADED, f"the last append failed, and none was tried since: {log.trouble}")
+        return Finding()
 
     return check
 
@@ -85,7 +90,7 @@ def _trouble(link: Link) -> str | None:
 
 def roles(chosen: frozenset[str]) -> Check:
     """Whether this process, the only one there can be, does everything."""
-    undone = [role for role in ("dispatch", "listen", "project") if role not in chosen]
+    undone = [role for role in ("dispatch", "listen", "project", "publish") if role not in chosen]
 
     async def check() -> Finding:
         return Finding(Level.DEGRADED, f"nobody does: {', '.join(undone)}; see roles") if undone else Finding()
@@ -135,16 +140,51 @@ def view(log: Log, documents: Documents, model: ReadModel) -> Check:
     return check
 
 
-def parked(tasks: Parked) -> Check:
-    """Whether there are tasks whose events cannot be folded."""
+def parked(tasks: Sequence[Parked]) -> Check:
+    """Whether there are tasks whose events cannot be folded into a view."""
 
     async def check() -> Finding:
-        count = len(await tasks.tasks())
+        count = len({task.id for each in tasks for task in await each.tasks()})
         facts = {"tasks": count}
-        said = f"{count} tasks are parked: see `tespes parked list`"
+        said = f"{count} {'task is' if count == 1 else 'tasks are'} parked: see `tespes parked list`"
         return Finding(Level.DEGRADED, said, facts) if count else Finding(facts=facts)
 
     return check
+
+
+def publishing(log: Log, checkpoints: Checkpoints, publisher: Publisher) -> Check:
+    """Whether events are published, and how far that is behind the log."""
+
+    async def check() -> Finding:
+        lag = max((await log.head()).position - await checkpoints.position(publish.NAME), 0)
+        facts = {"lag_commits": lag, "skipped_events": publisher.skipped}
+        if publisher.trouble:
+            return Finding(Level.DEGRADED, publisher.trouble, facts)
+        if lag > _LAG_COMMITS:
+            return Finding(Level.DEGRADED, f"{lag:,} commits are not published yet", facts)
+        return Finding(facts=facts)
+
+    return check
+
+
+def webhooks(those: hooks.Webhooks) -> Check:
+    """Whether webhooks take their events, and how far behind the log each is."""
+
+    async def check() -> Finding:
+        found = await those.look()
+        said = [f"{each.webhook.name}: {trouble}" for each in found if (trouble := _kept_back(each))]
+        facts = {"webhooks": {each.webhook.name: {"position": each.position, "lag_commits": each.lag} for each in found}}
+        return Finding(Level.DEGRADED, "; ".join(said), facts) if said else Finding(facts=facts)
+
+    return check
+
+
+def _kept_back(webhook: hooks.Standing) -> str | None:
+    match webhook.state:
+        case hooks.Parked(position=position, reason=reason):
+            return f"parked at position {position} ({reason}): see `tespes webhooks resume`"
+        case hooks.Active():
+            return webhook.trouble or (f"{webhook.lag:,} commits behind" if webhook.lag > _LAG_COMMITS else None)
 
 
 def clock() -> Check:

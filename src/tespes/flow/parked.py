@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from tespes import errors, events
+from tespes import errors
 from tespes.events import Entry, moment
 from tespes.flow.execute import now
-from tespes.projections import Document, ReadModel, fold
+from tespes.flow.folding import fold_anew, fold_stream
+from tespes.projections import Document, ReadModel
 from tespes.store import Documents, Log
 from tespes.store.conditions import OneOf
 
@@ -28,9 +29,10 @@ _log = structlog.get_logger(__name__)
 class ParkedTask:
     """A task whose view is behind its events.
 
-    :param at: since when, RFC 3339; :param position: of the commit that could not be folded
+    :param view: whose; :param at: since when, RFC 3339; :param position: of the commit that could not be folded
     """
 
+    view: str
     id: str
     at: str
     position: int
@@ -51,6 +53,7 @@ class Parked:
             columns=("position", "state"),
             pairs=(),
             indexes=(("state", "position"),),
+            generation=0,  # what is parked cannot be made anew
         )
 
     async def prepare(self) -> None:
@@ -63,24 +66,23 @@ class Parked:
         before = None
         while page := await self._documents.page(self._kept, _ARE_PARKED, before=before, limit=_PAGE, whole=True):
             before = page[-1]["position"]
-            found += [ParkedTask(each["id"], each["at"], each["failed_at"], each["reason"]) for each in page]
+            found += [ParkedTask(self._model.name, each["id"], each["at"], each["failed_at"], each["reason"]) for each in page]
         return found
 
     async def park(self, entry: Entry, error: Exception) -> None:
         """Keep on record that this entry cannot be folded."""
         task_id = entry.commit.stream
         reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS]
-        _log.error("a task is parked: its events cannot be folded", task_id=task_id, position=entry.position, reason=reason)
+        _log.error(
+            "a task is parked: its events cannot be folded",
+            view=self._model.name,
+            task_id=task_id,
+            position=entry.position,
+            reason=reason,
+        )
         known = await self._known(task_id) or {"id": task_id, "position": entry.position, "version": 0}
         why = {"at": moment.text(now()), "failed_at": entry.position, "reason": reason}
         await self._keep({**known, **why, "state": _PARKED})
-
-    async def fold(self, task_id: str) -> Document | None:
-        """The task's view, from its whole stream; whatever is wrong with the stream is raised."""
-        view = None
-        for entry in await self._log.read_stream(task_id):
-            view = fold(self._model, events.recorded(entry), view)
-        return view
 
     async def retry(self, task_id: str | None = None) -> list[str]:
         """Fold that task, or all that are parked, anew; the ids of those that are free now.
@@ -102,9 +104,10 @@ class Parked:
     async def _retry(self, parked: ParkedTask) -> bool:
         """Whether it works now. Marked free first: what is appended from then on is folded by whoever projects."""
         try:
-            await self.fold(parked.id)
+            await fold_stream(self._log, self._model, parked.id)
             await self.free(parked.id)
-            view = await self.fold(parked.id)
+            before = (await self._documents.load(self._model, [parked.id])).get(parked.id)
+            view = await fold_anew(self._log, self._documents, self._model, parked.id, before)
         except errors.Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a stream, it is parked for it

@@ -2,19 +2,22 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
 from tespes import errors, events
 from tespes.events import Entry
+from tespes.flow.folding import fold_anew, folded, redacts
 from tespes.flow.follow import follow
 from tespes.flow.lead import Lease
 from tespes.flow.parked import Parked
-from tespes.projections import Document, ReadModel
+from tespes.flow.rebuild import Rebuilder
+from tespes.projections import TASK_VIEW, Document, ReadModel, step
 from tespes.store import Documents, Fence, Log
 
-_AT_A_STRETCH = 50
-_REST_S = 0.005
+_REST_S = 0.005  # lists are asked for right after a task was created
+_LONG_REST_S = 0.1  # nobody waits for the others
 
 _log = structlog.get_logger(__name__)
 
@@ -26,6 +29,9 @@ class Projector:
         self._log = log
         self._documents = documents
         self._model = model
+        self._rest_s = _REST_S if model.name == TASK_VIEW.name else _LONG_REST_S
+        self._shown = model
+        self._batch = asyncio.Lock()
         self._parked = Parked(log, documents, model)
         self._fence: Fence | None = None
 
@@ -44,40 +50,47 @@ class Projector:
             await self._documents.forget(self._model)
 
     async def run(self, lease: Lease) -> None:
-        """Follow until cancelled. Whoever did it before is kept out first.
+        """Follow until cancelled, and make the view anew beside it when that is wanted. Whoever did it before is kept out.
 
         :raises errors.LeaseLost: another process does it now
         """
         self._fence = lease.fence
-        await self._documents.save(self._model, [], 0, self._fence)
+        known = await self._documents.generations(self._model)
+        self._shown = replace(self._model, generation=known.shown)
+        await self._documents.save(self._shown, [], 0, self._fence)
         await self._parked.retry()
-        position = await self._documents.position(self._model)
-        await follow(self._model.name, self._log, position, self.project)
+        position = await self._documents.position(self._shown)
+        rebuilder = Rebuilder(
+            log=self._log,
+            documents=self._documents,
+            model=self._model,
+            parked=self._parked,
+            fence=self._fence,
+            batch=self._batch,
+            show=self._show,
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(rebuilder.run())
+            await follow(self._model.name, self._log, position, self.project)
 
     async def project(self, entries: Sequence[Entry]) -> None:
         """Fold these entries into the view; raises as `run` does."""
-        older = {entry.commit.stream for entry in entries if entry.commit.version > 1}
-        known = await self._documents.load(self._model, sorted(older)) if older else {}
-        changed: dict[str, Document] = {}
-        for index, entry in enumerate(entries):
-            if index % _AT_A_STRETCH == _AT_A_STRETCH - 1:
-                await asyncio.sleep(0)  # catching up must not keep requests waiting
-            stream = entry.commit.stream
-            if not events.is_task(stream):
-                continue
-            document = await self._after(entry, changed.get(stream) or known.get(stream))
-            if document is not None:
-                changed[stream] = document
-        await self._documents.save(self._model, list(changed.values()), entries[-1].position, self._fence)
-        await asyncio.sleep(_REST_S)  # what comes meanwhile is saved as one
+        async with self._batch:
+            changed = await folded(self._documents, self._shown, entries, self._after)
+            await self._documents.save(self._shown, changed, entries[-1].position, self._fence)
+        await asyncio.sleep(self._rest_s)  # what comes meanwhile is saved as one
+
+    def _show(self, generation: ReadModel) -> None:
+        """Go on with that one; it is where the one before it was."""
+        self._shown = generation
 
     async def _after(self, entry: Entry, document: Document | None) -> Document | None:
         """The document after an entry. A task whose events cannot be folded is parked: the rest goes on."""
         try:
-            if entry.commit.version > (document["version"] if document else 0) + 1:
-                return await self._anew(entry.commit.stream)
+            if redacts(entry) or entry.commit.version > (document["version"] if document else 0) + 1:
+                return await self._anew(entry.commit.stream, document)
             for recorded in events.recorded(entry):
-                document = self._model.apply(document, recorded)
+                document = step(self._model, document, recorded)
         except errors.Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is wrong with this task alone
@@ -85,8 +98,15 @@ class Projector:
             return None
         return document
 
-    async def _anew(self, stream: str) -> Document | None:
-        """The document of a task whose events could not be folded before, if they can be now."""
-        document = await self._parked.fold(stream)
+    async def _anew(self, stream: str, document: Document | None) -> Document | None:
+        """The document of a task whose events are others now, or could not be folded before, if they can be now."""
+        anew = await fold_anew(self._log, self._documents, self._shown, stream, document)
         await self._parked.free(stream)
-        return document
+        return anew
+
+
+async def project_all(projectors: Sequence[Projector], lease: Lease) -> None:
+    """Run all of them until cancelled; raises what one of them raises, in a group."""
+    async with asyncio.TaskGroup() as group:
+        for projector in projectors:
+            group.create_task(projector.run(lease))

@@ -1,0 +1,18 @@
+"""The settings of the seals on the log."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tespes.settings.values import Seconds, Secret, Section
+
+
+class Audit(Section):
+    """How often the end of the log is sealed, see `flow.seal`: after so many commits, or so many seconds.
+
+    `key`: what the signing key is made of; without it, it is made of the runners' key.
+    """
+
+    key: Annotated[Secret, Field(min_length=32)] | None = None
+    seal_commits: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    seal_s: Seconds = 60.0
