@@ -1,38 +1,70 @@
 """The read models there are: their names, versions, and what of their documents is searched."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from tespes.events import Recorded
-from tespes.projections import task_view
+from tespes.projections import task_view, usage
 
 Document = dict[str, Any]
+
+_NAME = re.compile(r"[a-z]+(_[a-z]+)*")
+_FIELD = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
 class ReadModel:
-    """A stored view: one document for each stream, made from the stream's events alone.
+    """A stored view: one document for each task, made from the task's events alone.
 
-    A document has an `id`, a `version` (of the last event applied) and a `position` of its own (of its creation).
+    A document is a mapping that JSON can carry. Besides what `apply` puts there it has an `id` (the task's), a `version`
+    (of the last event applied) and a `position` (of its first event in the log: newest first is by it).
 
     :param version: of the documents' shape and how they are searched; another version is another table or collection
+    :param apply: `(document, recorded) -> document`; the first event of a task meets None. It changes nothing in place,
+        and sees each event once, in order
     :param columns: fields of the document that stand beside it for searching
-    :param pairs: fields that are mappings of texts whose keys and pairs are searched; they never change
+    :param pairs: fields that are mappings of texts whose keys and pairs are searched; they change only where the
+        log does, by a redaction
     :param indexes: which of them are searched, newest first: each ends in `position`
+    :param lines: fields of the mappings in the document's list `lines` that totals can be grouped by, like columns
+    :param sums: fields of these mappings that are summed, whole numbers; with none there are no totals
+    :param generation: of its table; None is the one that readers get at present, see `store.generations`
+    :raises ValueError: a name is none that a database takes
     """
 
     name: str
     version: int
     apply: Callable[[Any, Recorded], Any]
-    columns: tuple[str, ...]
-    pairs: tuple[str, ...]
-    indexes: tuple[tuple[str, ...], ...]
+    columns: tuple[str, ...] = ("position",)
+    pairs: tuple[str, ...] = ()
+    indexes: tuple[tuple[str, ...], ...] = (("position",),)
+    lines: tuple[str, ...] = ()
+    sums: tuple[str, ...] = ()
+    generation: int | None = None
+
+    def __post_init__(self) -> None:
+        """Its names are part of what databases are told."""
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"the name {self.name!r} is none of small letters and single '_'")
+        for field in (*self.columns, *self.pairs, *self.lines, *self.sums):
+            if not _FIELD.fullmatch(field):
+                raise ValueError(f"the field {field!r} of {self.name} is none of small letters, digits and '_'")
+        if "position" not in self.columns:
+            raise ValueError(f"the columns of {self.name} are without 'position'")
+        if any(index[-1] != "position" for index in self.indexes):
+            raise ValueError(f"an index of {self.name} does not end in 'position'")
+
+    @property
+    def stem(self) -> str:
+        """What the names of the tables of all its generations begin with."""
+        return f"{self.name}_{self.version}"
 
     @property
     def table(self) -> str:
         """The name of its table or collection."""
-        return f"{self.name}_{self.version}"
+        return f"{self.stem}_g{self.generation}" if self.generation else self.stem
 
 
 TASK_VIEW = ReadModel(
@@ -44,11 +76,34 @@ TASK_VIEW = ReadModel(
     indexes=(("position",), ("state", "position"), ("name", "position"), ("tags", "position")),
 )
 
-READ_MODELS = (TASK_VIEW,)
+USAGE = ReadModel(
+    name=usage.NAME,
+    version=usage.VERSION,
+    apply=usage.apply,
+    columns=("position", "owner", "day", "state"),
+    pairs=("tags",),
+    indexes=(("position",), ("day", "position"), ("tags", "position")),
+    lines=("pulsar",),
+    sums=("attempts", "cpu_ms", "bytes_in", "bytes_out", "uncounted"),
+)
+
+READ_MODELS = (TASK_VIEW, USAGE)
+
+
+def step(model: ReadModel, document: Document | None, recorded: Recorded) -> Document | None:
+    """The document after the event; the same one if the event was applied before."""
+    if document is not None and recorded.version <= document["version"]:
+        return document
+    after: Document | None = model.apply(document, recorded)
+    if after is None:
+        return None
+    position = document["position"] if document else recorded.position
+    known = {"id": recorded.stream, "version": recorded.version, "position": position}
+    return {**known, **after, **known}
 
 
 def fold(model: ReadModel, recorded: Iterable[Recorded], document: Any = None) -> Any:
     """The document after all these events of one stream."""
     for each in recorded:
-        document = model.apply(document, each)
+        document = step(model, document, each)
     return document

@@ -80,8 +80,12 @@ def apply(view: TaskView | None, recorded: Recorded) -> TaskView | None:  # noqa
             return _over(view, recorded, tes.State.PREEMPTED, event.reason)
         case events.LateMessageRecorded():
             return _noted(view, f"attempt {event.attempt}: '{event.status}' came after the end and changed nothing")
-        case events.PulsarDrained() | events.PulsarEnabled() | events.LeaseTaken():
+        case events.DataRedacted():
+            return view
+        case events.PulsarDrained() | events.PulsarEnabled() | events.LeaseTaken() | events.HeadSigned():
             return view  # of no task
+        case events.WebhookParked() | events.WebhookResumed():
+            return view
 
 
 def _created(recorded: Recorded, event: events.TaskCreated) -> TaskView:
