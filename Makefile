@@ -31,7 +31,7 @@ test: .venv/ready .venv-pulsar/ready
 	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap $(ENGINES) $(STORAGES)
 	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not slow"
 
-test-full: .venv/ready .venv-pulsar/ready .venv-snakemake/ready
+test-full: .venv/ready .venv-pulsar/ready .venv-snakemake/ready .venv-rocrate/ready
 	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap $(ENGINES) $(STORAGES) chromium=chromium
 	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not slow"
 	$(BIN)/python -m pytest -q -m slow
@@ -41,8 +41,8 @@ test-faults: .venv/ready .venv-pulsar/ready
 	$(BIN)/python -m pytest -q tests/faults
 
 check: .venv/ready
-	$(BIN)/ruff format --check src tests bench
-	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench examples
+	$(BIN)/ruff check src tests bench examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -61,9 +61,11 @@ lock: .venv/ready
 	    --no-annotate --no-header -o docker/pulsar/requirements.lock
 	$(BIN)/uv pip compile -q -U tests/clients/snakemake.in --generate-hashes --no-emit-index-url \
 	    --no-annotate --no-header -o tests/clients/snakemake.lock
+	$(BIN)/uv pip compile -q -U tests/clients/rocrate.in --generate-hashes --no-emit-index-url \
+	    --no-annotate --no-header -o tests/clients/rocrate.lock
 
 clean:
-	rm -rf .venv .venv-pulsar .venv-snakemake .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-pulsar .venv-snakemake .venv-rocrate .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/ready: requirements.lock pyproject.toml
 	@.ci/environment $(PYTHON) .venv requirements.lock
@@ -76,4 +78,8 @@ clean:
 
 .venv-snakemake/ready: tests/clients/snakemake.lock
 	@.ci/environment $(PYTHON) .venv-snakemake tests/clients/snakemake.lock
+	@touch $@
+
+.venv-rocrate/ready: tests/clients/rocrate.lock
+	@.ci/environment $(PYTHON) .venv-rocrate tests/clients/rocrate.lock
 	@touch $@

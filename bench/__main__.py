@@ -19,13 +19,16 @@ from bench import (
     machine,
     memory,
     messages,
+    publish,
     replay,
     report,
     rest,
     room,
     sites,
+    streams,
     tasks,
     transfers,
+    verify,
     writers,
 )
 from bench.bench import Bench
@@ -39,12 +42,15 @@ GROUPS: dict[str, Callable[[Bench], Awaitable[report.Group]]] = {
     "get": rest.measure_get,
     "list": lists.measure,
     "replay": replay.measure,
+    "verify": verify.measure,
     "tasks": tasks.measure,
     "sites": sites.measure,
     "room": room.measure,
     "cancel": cancels.measure,
     "messages": messages.measure,
+    "publish": publish.measure,
     "transfers": transfers.measure,
+    "sse": streams.measure,
     "memory": memory.measure,
 }
 

@@ -20,12 +20,13 @@ async def measure(bench: Bench) -> report.Group:
     for _ in range(bench.rounds):
         async with serving.serve(bench.fresh(), environment, pulsars=tasks.site("idle", slots=8)) as server:
             await asyncio.sleep(_SETTLE_S)
-            found.append(_resident_mb(server.pid))
+            found.append(resident_mb(server.pid))
     group.add("resident set size when idle", "MB", found, at_most(90))
     return group
 
 
-def _resident_mb(pid: int) -> float:
+def resident_mb(pid: int) -> float:
+    """Of that process."""
     status = Path(f"/proc/{pid}/status").read_text()
     found = re.search(r"^VmRSS:\s*(\d+) kB$", status, re.MULTILINE)
     return int(found.group(1)) * 1024 / 1e6 if found else float("nan")

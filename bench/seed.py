@@ -13,7 +13,7 @@ from tespes.events import Commit, Meta, Outcome
 from tespes.flow.execute import now
 from tespes.flow.ids import new_id
 from tespes.flow.project import Projector
-from tespes.projections import TASK_VIEW
+from tespes.projections import TASK_VIEW, ReadModel
 from tespes.store import Options, Store
 
 EVENTS_EACH = 8
@@ -45,11 +45,11 @@ async def write(directory: Path, submitted: dict[str, Any], count: int) -> None:
         await project(found)
 
 
-async def project(found: Store) -> None:
-    """Bring the task view up to the end of the log."""
-    projector = Projector(found.log, found.documents, TASK_VIEW)
+async def project(found: Store, model: ReadModel = TASK_VIEW) -> None:
+    """Bring a view up to the end of the log."""
+    projector = Projector(found.log, found.documents, model)
     await projector.prepare()
-    after = await found.documents.position(TASK_VIEW)
+    after = await found.documents.position(model)
     while entries := await found.log.read(after):
         await projector.project(entries)
         after = entries[-1].position

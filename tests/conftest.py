@@ -7,6 +7,7 @@ pytest_plugins = [
     "podman_engine",
     "s3_servers",
     "servers",
+    "receivers",
     "stores",
     "web_server",
     "storages",  # after those that it imports

@@ -110,7 +110,7 @@ def _event_ids(entry: Stored) -> list[str]:
 
 
 def data_hash(entry: Stored) -> str:
-    digests = [[event["type"], event["v"], _sha256(event["data"])] for event in entry["events"]]
+    digests = [[event["type"], event["v"], event.get("sha256") or _sha256(event["data"])] for event in entry["events"]]
     return _sha256(_text([entry["stream"], digests]))
 
 

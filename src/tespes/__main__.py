@@ -1,4 +1,4 @@
-"""The command line: `tespes serve`, `demo`, `log show`, `audit verify`, `contracts write`, and what is in `operate`."""
+"""The command line: `tespes serve`, `demo`, `contracts write`, and what is in `examine`, `operate`, `operate_projections`."""
 
 import argparse
 import asyncio
@@ -7,14 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from tespes import __version__, app, contracts, demo, errors, logging, operate, settings, show, store
-from tespes.flow import audit
+from tespes import __version__, app, contracts, demo, errors, examine, logging, operate, operate_projections, settings, show
 from tespes.settings import Settings
 
 _OWNER_ONLY = 0o077  # the log has tasks' environments in it, and the state directory has keys
@@ -44,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 async def _run(command: Command, given: argparse.Namespace) -> int:
     """The command, until it is done or somebody ends it (SIGINT, SIGTERM)."""
+    _spare_the_collector()
     work = asyncio.ensure_future(command(given))
     loop = asyncio.get_running_loop()
     stopping = False
@@ -85,7 +84,7 @@ async def _serve(given: argparse.Namespace) -> int:
 
 
 def _spare_the_collector() -> None:
-    """Walking every known task again and again would stop the world for a second at a time; few cycles are ever made."""
+    """Walking all that is known again and again would stop the world for a second at a time; few cycles are ever made."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
 
@@ -102,33 +101,10 @@ async def _demo(given: argparse.Namespace) -> int:
     return await demo.run(plan)
 
 
-async def _log_show(given: argparse.Namespace) -> int:
-    async with AsyncExitStack() as stack:
-        opened = await _open(given, stack)
-        for line in show.history(await audit.history(opened.log, given.task)):
-            print(line)  # noqa: T201 - the command's product
-    return 0
-
-
-async def _audit_verify(given: argparse.Namespace) -> int:
-    async with AsyncExitStack() as stack:
-        opened = await _open(given, stack)
-        verdict = await audit.verify(opened)
-    for line in show.verdict(opened.description, verdict):
-        print(line)  # noqa: T201 - the command's product
-    return 1 if verdict.flaws else 0
-
-
 async def _contracts_write(given: argparse.Namespace) -> int:
     for path in contracts.write(given.root):
         print(path)  # noqa: T201 - the command's product
     return 0
-
-
-async def _open(given: argparse.Namespace, stack: AsyncExitStack) -> store.Store:
-    chosen = _settings(given)
-    logging.configure(chosen.log.format, "warning")
-    return await store.open_store(settings.store_options(chosen), chosen.state_dir, stack, writable=False)
 
 
 def _settings(given: argparse.Namespace) -> Settings:
@@ -148,18 +124,13 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument("--state-dir", type=Path, help="where everything is kept (default: ~/.local/state/tespes)")
     _add_serve(commands, shared)
     _add_demo(commands)
-    log = commands.add_parser("log", help="read the log").add_subparsers(required=True, metavar="COMMAND")
-    history = log.add_parser("show", parents=[shared], help="a task's history, event by event")
-    history.add_argument("task", help="the task's id")
-    history.set_defaults(command=_log_show)
-    checks = commands.add_parser("audit", help="check the log").add_subparsers(required=True, metavar="COMMAND")
-    verify = checks.add_parser("verify", parents=[shared], help="chain, positions, versions, and view = fold")
-    verify.set_defaults(command=_audit_verify)
+    examine.add_to(commands, shared, _settings)
     contract = commands.add_parser("contracts", help="schemas for others").add_subparsers(required=True, metavar="COMMAND")
     write = contract.add_parser("write", help="write events/ and projections/ anew from the code")
     write.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: here)")
     write.set_defaults(command=_contracts_write)
     operate.add_to(commands, shared, _settings)
+    operate_projections.add_to(commands, shared, _settings)
     return parser
 
 

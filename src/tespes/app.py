@@ -2,7 +2,7 @@
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -15,31 +15,23 @@ from tespes import api, pulsar, serving, store, surroundings
 from tespes import settings as configuration
 from tespes.api.drain import Requests
 from tespes.background import Background
-from tespes.flow import checks
-from tespes.flow.attend import Attendant, Results
-from tespes.flow.bell import Bell
+from tespes.events import cloud
+from tespes.flow import publish, seal
+from tespes.flow.attend import Attendant
 from tespes.flow.dead import DeadOffice
+from tespes.flow.deliver import Delivery
 from tespes.flow.dispatch import Dispatch
 from tespes.flow.effects import Means
-from tespes.flow.execute import Tasks
-from tespes.flow.health import Check, Health
 from tespes.flow.hint import Hint
 from tespes.flow.lead import Contender, Lease, Work, holder
-from tespes.flow.listen import Listener
 from tespes.flow.live import Live
-from tespes.flow.parked import Parked
-from tespes.flow.project import Projector
-from tespes.flow.pulsars import Pulsars
+from tespes.flow.project import project_all
 from tespes.flow.read import TaskReader
-from tespes.flow.room import Room
-from tespes.flow.signs import Signs
+from tespes.flow.redact import Redactor
+from tespes.flow.seal import HEADS_FILE, Sealer
 from tespes.flow.transfers import Transfers
-from tespes.flow.uploads import Uploads
-from tespes.projections import TASK_VIEW
-from tespes.pulsar import amqp
+from tespes.parts import TALKING, Given, Parts, build
 from tespes.settings import Settings
-from tespes.settings.leaving import Leaving
-from tespes.storage import Storage
 from tespes.store import Store
 from tespes.tes import parameters
 from tespes.tes.service import service_info
@@ -47,8 +39,6 @@ from tespes.tes.service import service_info
 _log = structlog.get_logger(__name__)
 
 Run = Callable[[], Coroutine[Any, Any, None]]
-
-_TALKING = frozenset({"api", "dispatch", "listen"})  # roles that have links to Pulsars, if only to know how they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +62,26 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
     """
     async with AsyncExitStack() as stack:
         roles, leaving = configuration.roles(settings), configuration.leaving(settings)
+        models = configuration.read_models(settings)
         opened = await store.open_store(configuration.store_options(settings), settings.state_dir, stack)
         surroundings.allow_descriptors()
         listening, url = serving.listen(settings.http.host, settings.http.port)
         stack.callback(listening.close)
         configuration.sites(settings, surroundings.USUAL_URL, url)  # what is wrong there is said before anything is started
         key = await surroundings.agreed_key(settings, opened.agreements)
+        audit_key = await surroundings.agreed_audit_key(settings, opened.agreements)
         broker_url, broker_used = await surroundings.rabbitmq(settings, stack)
         background = await stack.enter_async_context(Background(leaving.again_s))
         background.start("append", opened.log.run)
-        given = _Given(settings, roles, leaving, opened, configuration.sites(settings, broker_url, url), broker_url, key)
+        sites = configuration.sites(settings, broker_url, url)
+        given = Given(settings, roles, leaving, opened, models, sites, broker_url, key, audit_key)
         surroundings.warn_of_own_address(given.sites.values(), url, is_shared=opened.leases is not None)
-        parts = _parts(given)
+        parts = build(given)
         stack.push_async_callback(parts.storage.close)
-        await parts.projector.prepare()
+        for projector in parts.projectors:
+            await projector.prepare()
+        if "publish" in roles:
+            await parts.webhooks.prepare()
         for name, run in _followers(given, parts):
             background.start(name, run)
         await stack.enter_async_context(_served(given, parts, listening, background))
@@ -93,71 +89,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
         yield Service(url, uses, opened)
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """What everything is built of.
-
-    :param key: what tokens are derived from
-    """
-
-    settings: Settings
-    roles: frozenset[str]
-    leaving: Leaving
-    store: Store
-    sites: Mapping[str, pulsar.Site]
-    broker_url: str
-    key: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Parts:
-    """What followers and requests share."""
-
-    tasks: Tasks
-    results: Results
-    signs: Signs
-    bell: Bell
-    links: Mapping[str, pulsar.Link]
-    pulsars: Pulsars
-    make_room: Callable[[], Room]
-    storage: Storage
-    uploads: Uploads
-    projector: Projector
-    parked: Parked
-    health: Health
-
-
-def _parts(given: _Given) -> _Parts:
-    settings, opened = given.settings, given.store
-    tasks = Tasks(opened.log)
-    results = Results(tasks, opened.blobs)
-    signs = Signs(opened.signs, given.leaving.followers_s)
-    links = {name: _link(given, site, Listener(name, tasks, results, signs)) for name, site in given.sites.items()}
-    storage = Storage(configuration.storage_options(settings))
-    parked = Parked(opened.log, opened.documents, TASK_VIEW)
-    return _Parts(
-        tasks=tasks,
-        results=results,
-        signs=signs,
-        bell=Bell(opened.log),
-        links=links,
-        pulsars=Pulsars(opened.log, links),
-        make_room=partial(Room, given.sites, configuration.defaults(settings), settings.placement.patience_s),
-        storage=storage,
-        uploads=Uploads(opened.uploads, storage, tasks, opened.log),
-        projector=Projector(opened.log, opened.documents, TASK_VIEW),
-        parked=parked,
-        health=Health(_checks(given, parked, links if given.roles & _TALKING else {})),
-    )
-
-
-def _link(given: _Given, site: pulsar.Site, listener: Listener) -> pulsar.Link:
-    link = amqp.Link(site, listener.handle, listens="listen" in given.roles, finish_s=given.leaving.followers_s)
-    listener.link = link
-    return link
-
-
-def _followers(given: _Given, parts: _Parts) -> Iterator[tuple[str, Run]]:
+def _followers(given: Given, parts: Parts) -> Iterator[tuple[str, Run]]:
     """What runs in the background, as the roles ask for it."""
     name, opened = holder(), given.store
     contender = Contender(opened.leases, opened.log, name, given.settings.lease.expires_s, given.leaving.followers_s)
@@ -167,18 +99,27 @@ def _followers(given: _Given, parts: _Parts) -> Iterator[tuple[str, Run]]:
         yield "hint", Hint(opened.log, given.broker_url, name).run
     if "api" in given.roles:
         yield "bell", parts.bell.run
+        yield "feed", parts.feed.run
         yield "uploads", parts.uploads.run
     if "project" in given.roles:
-        yield "project", partial(contender.lead, "project", parts.projector.run)
-    if given.roles & _TALKING:
+        yield "project", partial(contender.lead, "project", partial(project_all, parts.projectors))
+    if given.roles & TALKING:
         yield "pulsars", parts.pulsars.run
         for site, link in parts.links.items():
             yield f"link {site}", link.run
     if "dispatch" in given.roles:
         yield "dispatch", partial(contender.lead, "dispatch", _dispatching(given, parts))
+    if "publish" in given.roles:
+        sealer = Sealer(opened.log, given.audit_key, configuration.pace(given.settings), given.settings.state_dir / HEADS_FILE)
+        yield seal.NAME, partial(contender.lead, seal.NAME, sealer.run)
+        yield publish.NAME, partial(contender.lead, publish.NAME, parts.publisher.run)
+        source = cloud.source(given.settings.service.id)
+        for webhook in parts.webhooks.all.values():
+            delivery = Delivery(webhook, parts.webhooks, opened.log, opened.checkpoints, source)
+            yield webhook.stream, partial(contender.lead, webhook.stream, delivery.run)
 
 
-def _dispatching(given: _Given, parts: _Parts) -> Work:
+def _dispatching(given: Given, parts: Parts) -> Work:
     settings = given.settings
     terms = pulsar.Terms(settings.runner.claim_timeout_s, settings.runner.report_patience_s)
     means = Means(parts.links, parts.pulsars, given.key, terms, configuration.patience(settings))
@@ -191,12 +132,13 @@ def _dispatching(given: _Given, parts: _Parts) -> Work:
 
 
 def _served(
-    given: _Given, parts: _Parts, listening: socket.socket, background: Background
+    given: Given, parts: Parts, listening: socket.socket, background: Background
 ) -> contextlib.AbstractAsyncContextManager[None]:
     def release() -> None:
         """Nobody is kept waiting by a process that is about to end, and nothing new is begun."""
         _log.info("TESPES was told to end", drain_s=given.settings.http.drain_s)
         parts.bell.close()
+        parts.feed.close()
         background.let_go()
 
     application, requests = _application(given, parts), Requests()
@@ -205,7 +147,7 @@ def _served(
     return serving.served(listening, application, requests, release, drain_s=leaving.requests_s, cut_s=leaving.cut_s)
 
 
-def _application(given: _Given, parts: _Parts) -> web.Application:
+def _application(given: Given, parts: Parts) -> web.Application:
     health = api.HealthRoutes(parts.health, given.settings.roles)
     if "api" not in given.roles:
         return api.nothing_but(health)
@@ -221,14 +163,17 @@ def _application(given: _Given, parts: _Parts) -> web.Application:
         api.RunnerRoutes(attendant),
         api.TransferRoutes(attendant, transfers, settings.storage.silence_s),
         health,
+        events=api.EventRoutes(parts.feed),
+        stream=api.StreamRoutes(parts.feed, settings.streams.quiet_s, settings.streams.silence_s),
         operator=_operator(given, parts),
         max_body_bytes=http.max_body_bytes,
         cors_origins=http.cors_origins,
         public_url=http.public_url,
+        exchange=settings.events.exchange,
     )
 
 
-def _attendant(given: _Given, parts: _Parts, live: Live) -> Attendant:
+def _attendant(given: Given, parts: Parts, live: Live) -> Attendant:
     return Attendant(
         tasks=parts.tasks,
         results=parts.results,
@@ -242,7 +187,7 @@ def _attendant(given: _Given, parts: _Parts, live: Live) -> Attendant:
     )
 
 
-def _operator(given: _Given, parts: _Parts) -> api.OperatorRoutes:
+def _operator(given: Given, parts: Parts) -> api.OperatorRoutes:
     return api.OperatorRoutes(
         key=given.key,
         pulsars=parts.pulsars,
@@ -250,19 +195,7 @@ def _operator(given: _Given, parts: _Parts) -> api.OperatorRoutes:
         tasks=parts.tasks,
         documents=given.store.documents,
         dead=DeadOffice(given.sites.values()),
-        parked=parts.parked,
+        projections=parts.projections,
+        webhooks=parts.webhooks,
+        redactor=Redactor(given.store.log, given.store.blobs, parts.tasks),
     )
-
-
-def _checks(given: _Given, parked: Parked, links: Mapping[str, pulsar.Link]) -> dict[str, Check]:
-    """What this process looks at to know whether it is well."""
-    opened, settings = given.store, given.settings
-    found = checks.usual(opened.log, opened.documents, TASK_VIEW, parked)
-    if links:
-        found["pulsars"] = checks.pulsars(links)
-    if opened.leases is None:
-        found["roles"] = checks.roles(given.roles)
-        found["disk"] = checks.disk(settings.state_dir)
-    else:
-        found["leases"] = checks.Watched(opened.leases, ("dispatch", "project"), settings.lease.expires_s)
-    return found

@@ -19,6 +19,7 @@
     ├── VersionConflict            nobody's fault: another command came first; reload and decide again
     ├── LeaseLost                  nobody's fault: another process does now what one alone may do
     ├── CorruptLog                 the log does not verify (names the position)
+    ├── Unfoldable                 a read model cannot take an event, and a rebuild must take all (names the position)
     ├── UnknownEvent               an event type or version that this TESPES does not know
     └── SetupError                 the operator's: one line that names the thing and what to do
 
@@ -135,6 +136,10 @@ class LeaseLost(TespesError):
 
 class CorruptLog(TespesError):
     """The log contradicts itself; nothing is read past this point."""
+
+
+class Unfoldable(TespesError):
+    """A rebuild meets an event that its read model cannot take."""
 
 
 class UnknownEvent(TespesError):

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 
 import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tespes import errors
+from tespes.events import seal
 from tespes.local import files
 from tespes.local.rabbitmq import PrivateRabbitMQ, listens
 from tespes.pulsar import Site, broker
@@ -16,6 +18,7 @@ from tespes.settings import Settings
 from tespes.store import Agreements
 
 USUAL_URL = "amqp://guest:guest@127.0.0.1:5672/"
+_RUNNER_KEY = "runner.key"
 _USUAL = ("127.0.0.1", 5672)
 _KEY_BYTES = 32
 _DESCRIPTORS = 65_536
@@ -70,22 +73,38 @@ async def agreed_key(settings: Settings, agreements: Agreements | None) -> bytes
     :raises errors.SetupError: it cannot be had, or others have another
     """
     key = _runner_key(settings)
-    if agreements is None:
-        return key
-    print_of_it = hashlib.sha256(b"tespes runner key " + key).hexdigest()
-    if await agreements.agree("runner.key", print_of_it) != print_of_it:
-        raise errors.SetupError(
-            "runner.key is not the one that this database was first used with: give all processes the same; to change it"
-            " for all, remove the document runner.key from the collection agreed"
-        )
+    await _agree(_RUNNER_KEY, hashlib.sha256(b"tespes runner key " + key).hexdigest(), agreements)
     return key
+
+
+async def agreed_audit_key(settings: Settings, agreements: Agreements | None) -> Ed25519PrivateKey:
+    """What the log is sealed with, the same in all processes of the database; raises as `agreed_key` does."""
+    key = seal.key(settings.audit.key.get_secret_value().encode() if settings.audit.key else _runner_key(settings))
+    await _agree("audit.key", seal.public(key), agreements)
+    return key
+
+
+def public_audit_key(settings: Settings) -> str | None:
+    """What the seals of a TESPES with these settings are checked with, hexadecimal; None if it never ran."""
+    named, path = settings.audit.key or settings.runner.key, settings.state_dir / _RUNNER_KEY
+    if named is not None:
+        return seal.public(seal.key(named.get_secret_value().encode()))
+    return seal.public(seal.key(path.read_bytes())) if path.is_file() else None
+
+
+async def _agree(name: str, print_of_it: str, agreements: Agreements | None) -> None:
+    if agreements is not None and await agreements.agree(name, print_of_it) != print_of_it:
+        raise errors.SetupError(
+            f"{name} is not the one that this database was first used with: give all processes the same; to change it"
+            f" for all, remove the document {name} from the collection agreed"
+        )
 
 
 def _runner_key(settings: Settings) -> bytes:
     """Set, or made once and kept in the state directory."""
     if settings.runner.key is not None:
         return settings.runner.key.get_secret_value().encode()
-    path = settings.state_dir / "runner.key"
+    path = settings.state_dir / _RUNNER_KEY
     try:
         if not path.exists():
             files.make_private_directory(settings.state_dir)

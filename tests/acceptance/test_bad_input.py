@@ -256,9 +256,9 @@ def test_the_content_type_does_not_matter(quiet: Tespes, content_type: str) -> N
 
 
 def test_roles_that_nobody_can_have_are_named(quiet: Tespes) -> None:
-    """With SQLite there is no other process that could dispatch, or listen."""
+    """With SQLite there is no other process that could dispatch, listen, or publish."""
     found = quiet.get("/readyz")["checks"]["roles"]
-    assert found == {"status": "degraded", "reason": "nobody does: dispatch, listen; see roles"}
+    assert found == {"status": "degraded", "reason": "nobody does: dispatch, listen, publish; see roles"}
 
 
 def test_backend_parameters_are_those_of_service_info(quiet: Tespes) -> None:

@@ -112,6 +112,27 @@ def test_a_client_that_says_nothing_more_is_not_waited_for_long(tmp_path: Path, 
         assert time.monotonic() - begun < WITHIN_S
 
 
+def test_who_follows_events_holds_nothing_up(tmp_path: Path, rabbitmq: PrivateRabbitMQ) -> None:
+    """A stream ends properly, one that nobody reads is cut off: the process is gone long before it would have to be."""
+    patient = Tespes(tmp_path, {"TESPES_RABBITMQ__URL": rabbitmq.url, "TESPES_HTTP__DRAIN_S": "60"})
+    patient.start()
+    asked = "GET /v1/events/stream?after={after} HTTP/1.1\r\nHost: x\r\n\r\n"
+    with socket.socket() as reads_not, socket.socket() as reads:
+        for _ in range(60):  # more than the system keeps for somebody who does not read
+            patient.submit(json.loads(TASK) | {"description": "x" * 200_000})
+        reads_not.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**12)
+        for each, after in ((reads_not, "0"), (reads, "")):
+            each.connect(("127.0.0.1", patient.port))
+            each.sendall(asked.format(after=after).encode())
+        answer = http.client.HTTPResponse(reads)
+        answer.begin()
+        time.sleep(1)  # until all is sent that can be
+        begun = time.monotonic()
+        assert patient.stop() == 0
+        assert time.monotonic() - begun < WITHIN_S
+        assert answer.read().startswith(b"retry: ")
+
+
 def test_a_database_that_hangs_delays_nobody(loop_thread: Loop, rabbitmq: PrivateRabbitMQ, tmp_path: Path) -> None:
     """Everything that has something to finish shares the time to leave: the process is gone within it."""
     server = LocalMongoDB(tmp_path / "mongodb", program=Path(sys.executable).with_name("secantusd-py"))
@@ -174,7 +195,7 @@ def test_it_says_whether_it_can_serve(alone: Tespes) -> None:
     """`/healthz` and `/readyz`, beside the standard: without prefix, never kept by anybody."""
     assert alone.get("/healthz") == {"status": "alive"}
     ready = alone.get("/readyz")
-    assert (ready["status"], ready["roles"]) == ("ready", ["api", "dispatch", "listen", "project"])
+    assert (ready["status"], ready["roles"]) == ("ready", ["api", "dispatch", "listen", "project", "publish"])
     assert {"store", "writing", "list", "disk", "clock"} <= ready["checks"].keys()
     with pytest.raises(urllib.error.HTTPError, match="404"), alone.get("/v1/healthz"):
         pass

@@ -16,12 +16,24 @@ from tespes.local.rabbitmq import PrivateRabbitMQ
 
 pytestmark = pytest.mark.servers
 
-OPERATIONS = ("GetServiceInfo", "ListTasks", "CreateTask", "GetTask", "CancelTask", "GetTaskLogs", "GetOldServiceInfo")
-# What a schema cannot say, and the check that would expect it to: a page token must be one of ours, there are rules between
-# the fields of a task, and one tag in a query is a list of one.
+OPERATIONS = (  # all but StreamEvents, which has no end
+    "GetServiceInfo",
+    "ListTasks",
+    "CreateTask",
+    "GetTask",
+    "CancelTask",
+    "GetTaskLogs",
+    "GetOldServiceInfo",
+    "ListEvents",
+    "ListTaskEvents",
+)
+# What a schema cannot say, and the check that would expect it to: a page token must be one of ours, a position one of the
+# log, a time one that it is; there are rules between the fields of a task, and one tag in a query is a list of one.
 BEYOND_THE_SCHEMA: dict[str, list[Any]] = {
     "ListTasks": [positive_data_acceptance, negative_data_rejection],
     "CreateTask": [positive_data_acceptance],
+    "GetTask": [positive_data_acceptance],
+    "ListEvents": [positive_data_acceptance, negative_data_rejection],
 }
 PATHS = {"path", "workdir", "stdin", "stdout", "stderr"}
 MENDED = {"url": "ftp://127.0.0.1:1/file", "image": "alpine", "argument": "true"}

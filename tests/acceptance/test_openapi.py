@@ -14,14 +14,14 @@ import yaml
 from api_at_work import EXECUTOR, PREFIXES, SERVICE, Api, api_at_work
 
 from servers import ROOT
-from tespes import tes
+from tespes import __version__, tes
 from tespes.api import cors
-from tespes.events import examples
+from tespes.events import asyncapi, examples
 from tespes.projections import TASK_VIEW
 from tespes.tes.service import service_info
 
 GA4GH = ROOT / "tests" / "data" / "ga4gh"
-PAGES = {"/", "/docs", "/docs/{name}", "/openapi.json", "/healthz", "/readyz"}
+PAGES = {"/", "/docs", "/docs/{name}", "/openapi.json", "/asyncapi.json", "/healthz", "/readyz"}
 Json = dict[str, Any]
 
 # What differs from the standard on purpose: where, and why. A place is `schema.field`, with `[]` for the entries of a list.
@@ -35,8 +35,8 @@ DELIBERATE = {
     "tesListTasksResponse.tasks[].id required": ALWAYS_THERE,
     "tesListTasksResponse.tasks[].state required": ALWAYS_THERE,
 }
-OWN_PATHS = {"/tasks/{id}/logs", "/tasks/service-info"}
-OWN_PARAMETERS = {"Idempotency-Key"}
+OWN_PATHS = {"/tasks/{id}/logs", "/tasks/{id}/events", "/tasks/service-info", "/events", "/events/stream"}
+OWN_PARAMETERS = {"Idempotency-Key", "X-Request-ID", "traceparent", "as_of"}
 
 
 @pytest.fixture
@@ -53,6 +53,13 @@ async def document(api: Api) -> Json:
     assert (answer.status, answer.content_type) == (200, "application/json")
     found: Json = await answer.json()
     return found
+
+
+async def test_what_is_published_is_described_beside_it(api: Api) -> None:
+    """`/asyncapi.json`, for programs: see `test_asyncapi`."""
+    answer = await api.client.get("/asyncapi.json")
+    assert (answer.status, answer.content_type) == (200, "application/json")
+    assert await answer.json() == asyncapi.document(__version__)
 
 
 @pytest.fixture(scope="module")
@@ -144,9 +151,18 @@ async def test_what_is_answered_is_what_the_document_says(api: Api, document: Js
         assert fits(listed, "tesListTasksResponse", document)
     assert fits(await (await api.client.post(f"/v1/tasks/{running}:cancel")).json(), "tesCancelTaskResponse", document)
     assert fits(await (await api.client.get(f"/v1/tasks/{running}/logs")).json(), "TaskOutput", document)
+    assert fits(await (await api.client.get(f"/v1/tasks/{running}?as_of=1")).json(), "tesTask", document)
+    assert fits(await (await api.client.get(f"/v1/tasks/{running}/events")).json(), "TaskEvents", document)
+    assert fits(await (await api.client.get("/v1/events")).json(), "EventPage", document)
     assert fits(await (await api.client.get("/v1/service-info")).json(), "tesServiceInfo", document)
     assert fits(await (await api.client.get("/v1/tasks/service-info")).json(), "OldServiceInfo", document)
-    for path in ("/v1/tasks?view=SOME", "/v1/tasks/unknown", "/v1/tasks/unknown/logs"):
+    for path in (
+        "/v1/tasks?view=SOME",
+        "/v1/tasks/unknown",
+        "/v1/tasks/unknown/logs",
+        "/v1/events?after=-1",
+        "/v1/events/stream?type=no",
+    ):
         assert fits(await (await api.client.get(path)).json(), "Problem", document)
 
 

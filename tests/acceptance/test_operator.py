@@ -15,7 +15,7 @@ import pytest
 from aio_pika.abc import AbstractQueue
 
 from servers import Tespes, until, usual_settings
-from tespes import operate as operate_commands
+from tespes import door
 from tespes.__main__ import main
 from tespes.local.ftp import LocalFTP
 from tespes.local.pulsar import LocalPulsar
@@ -88,7 +88,7 @@ def test_a_drained_pulsar_gets_no_task_over_restarts_until_it_is_enabled(operate
     task_id = operated.submit(TASK)
     until(lambda: "new disks" in json.dumps(operated.task(task_id)), what=lambda: str(operated.task(task_id)))
     assert operated.state(task_id) == "QUEUED"
-    assert "1 tasks wait" in said("pulsars", "list")
+    assert "1 task waits" in said("pulsars", "list")
     said("pulsars", "enable", "real")
     assert operated.ended(task_id)["state"] == "COMPLETE"
     events = logged(operated)
@@ -123,7 +123,7 @@ def test_the_doors_are_closed_to_others(
         refused.value.close()
     status, _, line = operate("pulsars", "drain", "nobody")
     assert (status, line) == (2, "tespes: TESPES says: there is no Pulsar nobody in the settings; there are: real\n")
-    assert said("parked", "list").split() == ["TASK", "SINCE", "POSITION", "REASON"]
+    assert said("parked", "list").split() == ["VIEW", "TASK", "SINCE", "POSITION", "REASON"]
     assert operate("parked", "retry", "x")[2] == "tespes: TESPES says: the task x is not parked\n"
     operated.stop()
     status, _, line = operate("pulsars", "list")
@@ -140,5 +140,5 @@ def logged(tespes: Tespes) -> list[Any]:
 
 def test_what_others_wrote_cannot_command_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """Control characters are replaced; letters of every script stay."""
-    operate_commands._say("reason: \x1b[2J\x07 größe 名")
+    door.say("reason: \x1b[2J\x07 größe 名")
     assert capsys.readouterr().out == "reason: \ufffd[2J\ufffd größe 名\n"

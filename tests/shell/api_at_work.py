@@ -17,14 +17,17 @@ from tespes.flow.dead import DeadOffice
 from tespes.flow.execute import By, Tasks
 from tespes.flow.health import Health
 from tespes.flow.live import Live
-from tespes.flow.parked import Parked
 from tespes.flow.project import Projector
+from tespes.flow.projections import Projections
 from tespes.flow.pulsars import Pulsars
 from tespes.flow.read import TaskReader
+from tespes.flow.redact import Redactor
 from tespes.flow.room import Room
 from tespes.flow.signs import Signs
+from tespes.flow.subscribe import Feed
 from tespes.flow.transfers import Transfers
 from tespes.flow.uploads import Uploads
+from tespes.flow.webhooks import Webhooks
 from tespes.projections import TASK_VIEW
 from tespes.pulsar import Habits, Link
 from tespes.storage import Options, Storage
@@ -118,12 +121,15 @@ async def api_at_work(
         routes = api.TaskRoutes(tasks, reader, store.blobs, bell, 0.0, info)
         uploads = Uploads(store.uploads, storage, tasks, store.log)
         transfers = Transfers(working=attendant.working, storage=storage, blobs=store.blobs, uploads=uploads)
+        feed = Feed(store.log, "urn:tespes:test", at_most=10)
         application = api.application(
             routes,
             api.LiveRoutes(reader, live),
             api.RunnerRoutes(attendant),
             api.TransferRoutes(attendant, transfers, 5.0),
             api.HealthRoutes(Health({}), ()),
+            events=api.EventRoutes(feed),
+            stream=api.StreamRoutes(feed, quiet_s=5.0, silence_s=5.0),
             operator=api.OperatorRoutes(
                 key=KEY,
                 pulsars=Pulsars(store.log, links or {}),
@@ -131,7 +137,9 @@ async def api_at_work(
                 tasks=tasks,
                 documents=store.documents,
                 dead=DeadOffice(link.site for link in (links or {}).values()),
-                parked=Parked(store.log, store.documents, TASK_VIEW),
+                projections=Projections(store.log, store.documents, (TASK_VIEW,)),
+                webhooks=Webhooks(store.log, store.checkpoints, ()),
+                redactor=Redactor(store.log, store.blobs, tasks),
             ),
             max_body_bytes=max_body_bytes,
             cors_origins=cors_origins,

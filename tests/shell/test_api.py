@@ -173,7 +173,9 @@ async def test_a_body_that_is_not_packed_may_say_so(api: Api, encoding: str) -> 
     assert answer.status == 200
 
 
-@pytest.mark.parametrize("path", ["/v1/service-info", "/v1/tasks", "/v1/tasks/{id}", "/openapi.json", "/docs"])
+@pytest.mark.parametrize(
+    "path", ["/v1/service-info", "/v1/tasks", "/v1/tasks/{id}", "/openapi.json", "/asyncapi.json", "/docs"]
+)
 async def test_head_answers_as_get_does_without_a_body(api: Api, path: str) -> None:
     """RFC 9110, 9.3.2."""
     path = path.format(id=await api.task_in(tes.State.RUNNING))
@@ -206,7 +208,7 @@ async def test_a_page_of_a_named_origin_may_call_every_public_route(open_to_port
     assert answer.status == 204
     assert answer.headers["Access-Control-Allow-Origin"] == PORTAL
     assert answer.headers["Access-Control-Allow-Methods"] == "GET, POST"
-    assert answer.headers["Access-Control-Allow-Headers"] == "Content-Type, Authorization, Idempotency-Key"
+    assert answer.headers["Access-Control-Allow-Headers"] == "Content-Type, Authorization, Idempotency-Key, Last-Event-ID"
     assert answer.headers["Vary"] == "Origin"
     assert "Access-Control-Allow-Credentials" not in answer.headers
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from tespes import errors
 from tespes.local.ports import free_port
-from tespes.storage import urls
 from tespes.storage.http import Access, Http, Server
 from tespes.storage.http.address import address
 from tespes.storage.promise import At, Entry, Fetched, Manners, Resume
+from tespes.tes import urls
 from web_server import Answer, Chunked, Cut, Failure, Lie, NewVersion, NoRanges, Silent, WebServer, WrongRange, web_server_for
 
 pytestmark = pytest.mark.servers

@@ -19,13 +19,16 @@ from tespes.settings.options import (
     defaults,
     habits,
     leaving,
+    pace,
     patience,
+    read_models,
     roles,
     service,
     showing,
     sites,
     storage_options,
     store_options,
+    webhooks,
 )
 from tespes.settings.sections import ROLES, Settings
 
@@ -36,13 +39,16 @@ __all__ = [
     "habits",
     "leaving",
     "load",
+    "pace",
     "patience",
+    "read_models",
     "roles",
     "service",
     "showing",
     "sites",
     "storage_options",
     "store_options",
+    "webhooks",
 ]
 
 PREFIX = "TESPES"
@@ -50,7 +56,7 @@ SWITCHER = "TESPES_ENV"
 ENVIRONMENT = "development"
 _SWITCH = "env"
 _SECRET = frozenset(
-    {"password", "url", "broker_url", "mongodb_uri", "key", "token", "access_key", "secret_key", "session_token"}
+    {"password", "url", "broker_url", "mongodb_uri", "key", "token", "access_key", "secret", "secret_key", "session_token"}
 )
 
 

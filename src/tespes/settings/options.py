@@ -1,7 +1,11 @@
 """What each part of TESPES needs of the settings, in that part's own terms."""
 
 from tespes import __version__, errors, pulsar, storage, store, tes
-from tespes.settings import pulsars, storages
+from tespes.flow.seal import Pace
+from tespes.flow.webhooks import Webhook
+from tespes.projections import ReadModel
+from tespes.settings import projections, pulsars, storages
+from tespes.settings import webhooks as hooks
 from tespes.settings.leaving import Leaving, leaving_within
 from tespes.settings.sections import ROLES, Role, Settings
 from tespes.task import Patience
@@ -57,6 +61,11 @@ def patience(settings: Settings) -> Patience:
     return Patience(**settings.patience.model_dump(), claim_s=settings.runner.claim_timeout_s, limits=limits)
 
 
+def read_models(settings: Settings) -> tuple[ReadModel, ...]:
+    """The views that are kept up to date, see `projections.read_models`."""
+    return projections.read_models(settings.projections)
+
+
 def habits(settings: Settings) -> pulsar.Habits:
     """How runners work."""
     runner, files = settings.runner, settings.storage
@@ -90,3 +99,13 @@ def sites(settings: Settings, broker_url: str, own_url: str) -> dict[str, pulsar
 def defaults(settings: Settings) -> Defaults:
     """What a task counts for that does not say what it needs."""
     return Defaults(settings.placement.default_cpus, settings.placement.default_ram_gb)
+
+
+def pace(settings: Settings) -> Pace:
+    """How often the log is sealed."""
+    return Pace(settings.audit.seal_commits, settings.audit.seal_s)
+
+
+def webhooks(settings: Settings) -> tuple[Webhook, ...]:
+    """Who gets events by HTTP."""
+    return hooks.webhooks(settings.webhooks)

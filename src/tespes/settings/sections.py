@@ -5,12 +5,15 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BeforeValidator, Field
 
+from tespes.settings.audit import Audit
+from tespes.settings.projections import Reference
 from tespes.settings.pulsars import Pulsar
 from tespes.settings.storages import Outputs, Storage
 from tespes.settings.values import Address, Contact, Name, Origins, Seconds, SecondsOrNever, Secret, Section, listed
+from tespes.settings.webhooks import Webhook
 
-Role = Literal["api", "dispatch", "listen", "project"]
-ROLES: tuple[Role, ...] = ("api", "dispatch", "listen", "project")
+Role = Literal["api", "dispatch", "listen", "project", "publish"]
+ROLES: tuple[Role, ...] = ("api", "dispatch", "listen", "project", "publish")
 
 
 class Http(Section):
@@ -48,6 +51,24 @@ class RabbitMQ(Section):
     """Without `url`: the RabbitMQ at 127.0.0.1:5672 if one is there, else a private one that TESPES starts."""
 
     url: Secret | None = None
+
+
+class Events(Section):
+    """Where events are published: a topic exchange. Without `url`: at the RabbitMQ of `rabbitmq.url`."""
+
+    exchange: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,127}$")] = "tespes.events"
+    url: Secret | None = None
+
+
+class Streams(Section):
+    """How events are sent to those who watch live, see `flow.subscribe`.
+
+    `quiet_s`: after which they are told that the connection lives. `silence_s`: for how long they may take nothing.
+    """
+
+    at_most: Annotated[int, Field(ge=1)] = 1000
+    quiet_s: Seconds = 15.0
+    silence_s: Seconds = 30.0
 
 
 class Log(Section):
@@ -123,12 +144,17 @@ class Settings(Section):
     store: StoreSection = StoreSection()
     lease: Lease = Lease()
     rabbitmq: RabbitMQ = RabbitMQ()
+    events: Events = Events()
+    streams: Streams = Streams()
     log: Log = Log()
     pulsars: dict[Name, Pulsar] = Field(default_factory=dict)
     placement: Placement = Placement()
     storage: Storage = Storage()
     outputs: Outputs = Outputs()
+    webhooks: dict[Name, Webhook] = Field(default_factory=dict)
+    projections: Annotated[tuple[Reference, ...], BeforeValidator(listed)] = ()
     runner: Runner = Runner()
+    audit: Audit = Audit()
     patience: Waiting = Waiting()
     limits: Limits = Limits()
     service: ServiceSection = ServiceSection()

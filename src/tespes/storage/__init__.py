@@ -5,11 +5,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 from tespes import errors
-from tespes.storage import ftp, http, local, s3, urls
+from tespes.storage import ftp, http, local, s3
 from tespes.storage.ftp import Server as FtpServer
 from tespes.storage.http import Server as HttpServer
 from tespes.storage.promise import At, Direct, Entry, Fetched, InParts, Kind, Manners, Resume
-from tespes.storage.urls import below, shown
+from tespes.tes import urls
+from tespes.tes.urls import below, shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 
 from tespes import errors
-from tespes.storage import urls
 from tespes.storage.ftp.data import Data
 from tespes.storage.ftp.places import Login, Place, Server, place
 from tespes.storage.ftp.pool import Pool, Turn
@@ -18,6 +17,7 @@ from tespes.storage.ftp.upload import Directories, upload
 from tespes.storage.ftp.walk import walk
 from tespes.storage.ftp.wire import Answered, Broken
 from tespes.storage.promise import At, Direct, Entry, Fetched, Manners, Resume
+from tespes.tes import urls
 
 _NOT_A_FILE = "is a directory, a file was declared"
 _NOT_A_DIRECTORY = "is a file, a directory was declared"

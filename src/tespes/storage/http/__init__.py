@@ -9,12 +9,12 @@ from http import HTTPStatus
 import aiohttp
 
 from tespes import errors
-from tespes.storage import urls
 from tespes.storage.http import index, ranges
 from tespes.storage.http.address import Address, address, basic
 from tespes.storage.http.client import Asked, Client
 from tespes.storage.http.failures import failed
 from tespes.storage.promise import At, Direct, Entry, Fetched, InParts, Manners, Resume
+from tespes.tes import urls
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from tespes import errors
-from tespes.storage import urls
+from tespes.tes import urls
 
 PORTS: Final = {"http": 80, "https": 443}
 _OF_HOSTS: Final = frozenset(string.ascii_lowercase + string.digits + "-._")

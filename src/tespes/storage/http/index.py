@@ -8,12 +8,12 @@ from typing import Final
 
 from tespes import errors
 from tespes.runner import links
-from tespes.storage import urls
 from tespes.storage.http import ranges
 from tespes.storage.http.address import address
 from tespes.storage.http.client import Asked, Client
 from tespes.storage.http.failures import failed
 from tespes.storage.promise import Entry
+from tespes.tes import urls
 
 MOST_PAGE_BYTES: Final = 16 * 1024 * 1024
 

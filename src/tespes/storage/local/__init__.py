@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from tespes import errors
-from tespes.storage import urls
 from tespes.storage.local.file import Reading, Writing
 from tespes.storage.local.places import Places, path, worded
 from tespes.storage.local.tree import batches
 from tespes.storage.promise import At, Direct, Entry, Fetched, InParts, Manners, Resume
 from tespes.storage.turns import turn
+from tespes.tes import urls
 
 BLOCK_BYTES = 1024 * 1024
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tespes import errors
-from tespes.storage import unfinished, urls
+from tespes.storage import unfinished
 from tespes.storage.local.places import Places, found, readable, worded
 from tespes.storage.promise import Entry
+from tespes.tes import urls
 
 
 @dataclass(frozen=True, slots=True)

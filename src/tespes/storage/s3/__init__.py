@@ -9,9 +9,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from tespes import errors
-from tespes.storage import urls
 from tespes.storage.promise import At, Direct, Entry, Fetched, InParts, Manners, Resume
 from tespes.storage.s3.access import Access, Key, Place, place
+from tespes.tes import urls
 
 if TYPE_CHECKING:
     from tespes.storage.s3.clients import Clients

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tespes import errors
-from tespes.storage import urls
 from tespes.storage.promise import At
+from tespes.tes import urls
 
 
 @dataclass(frozen=True, slots=True)
