@@ -208,7 +208,8 @@ async def test_a_page_of_a_named_origin_may_call_every_public_route(open_to_port
     assert answer.status == 204
     assert answer.headers["Access-Control-Allow-Origin"] == PORTAL
     assert answer.headers["Access-Control-Allow-Methods"] == "GET, POST"
-    assert answer.headers["Access-Control-Allow-Headers"] == "Content-Type, Authorization, Idempotency-Key, Last-Event-ID"
+    allowed = "Content-Type, Authorization, Idempotency-Key, Last-Event-ID, X-Request-ID, traceparent"
+    assert answer.headers["Access-Control-Allow-Headers"] == allowed
     assert answer.headers["Vary"] == "Origin"
     assert "Access-Control-Allow-Credentials" not in answer.headers
 

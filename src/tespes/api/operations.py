@@ -45,14 +45,15 @@ IDEMPOTENCY_KEY = Parameter(
 _ORIGIN = (
     Parameter(
         origin.REQUEST_ID,
-        Annotated[str, Field(pattern=origin.REQUEST_ID_PATTERN)],
-        "Of the client's choice: the `correlationid` of every event that this leads to. No part of TES 1.1.",
+        str,
+        "Of the client's choice: the `correlationid` of every event that this leads to; at most 128 visible ASCII characters,"
+        " else it is ignored. No part of TES 1.1.",
         place="header",
     ),
     Parameter(
         origin.TRACEPARENT,
-        Annotated[str, Field(pattern=origin.TRACEPARENT_PATTERN)],
-        "W3C trace context: the `traceparent` of every event that this leads to. No part of TES 1.1.",
+        str,
+        "W3C trace context: the `traceparent` of every event that this leads to; ignored if it is none. No part of TES 1.1.",
         place="header",
     ),
 )

@@ -13,18 +13,18 @@ from tespes.flow.execute import By
 
 ANONYMOUS: Final = "anonymous"
 REQUEST_ID: Final = "X-Request-ID"
-REQUEST_ID_PATTERN: Final = "^[!-~]{1,128}$"
+_REQUEST_ID: Final = "^[!-~]{1,128}$"
 TRACEPARENT: Final = "traceparent"
-TRACEPARENT_PATTERN: Final = "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
+_TRACEPARENT: Final = "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
 _INVALID: Final = re.compile("^ff-|-0{32}-|-0{16}-")  # versions and ids that the recommendation forbids
 
 
 def by(request: web.Request) -> By:
     """Who gives the command of that request."""
-    traceparent = _matching(request, TRACEPARENT, TRACEPARENT_PATTERN)
+    traceparent = _matching(request, TRACEPARENT, _TRACEPARENT)
     return By(
         ANONYMOUS,
-        correlation=_matching(request, REQUEST_ID, REQUEST_ID_PATTERN),
+        correlation=_matching(request, REQUEST_ID, _REQUEST_ID),
         traceparent=traceparent if traceparent and not _INVALID.search(traceparent) else None,
     )
 

@@ -9,7 +9,6 @@ from tespes.projections import Document, ReadModel, fold
 from tespes.store import Documents, Log
 
 _AT_A_STRETCH = 50
-_REDACTED = events.DataRedacted.__name__
 
 After = Callable[[Entry, Document | None], Awaitable[Document | None]]
 
@@ -31,11 +30,6 @@ async def folded(documents: Documents, model: ReadModel, entries: Sequence[Entry
         if document is not None:
             changed[stream] = document
     return list(changed.values())
-
-
-def redacts(entry: Entry) -> bool:
-    """Whether events that came before are not what they were: then the document is folded anew from all of them."""
-    return any(event.type == _REDACTED for event in entry.commit.events)
 
 
 async def fold_anew(

@@ -7,8 +7,8 @@ from dataclasses import replace
 import structlog
 
 from tespes import errors, events
-from tespes.events import Entry
-from tespes.flow.folding import fold_anew, folded, redacts
+from tespes.events import Entry, redact
+from tespes.flow.folding import fold_anew, folded
 from tespes.flow.follow import follow
 from tespes.flow.lead import Lease
 from tespes.flow.parked import Parked
@@ -87,7 +87,7 @@ class Projector:
     async def _after(self, entry: Entry, document: Document | None) -> Document | None:
         """The document after an entry. A task whose events cannot be folded is parked: the rest goes on."""
         try:
-            if redacts(entry) or entry.commit.version > (document["version"] if document else 0) + 1:
+            if redact.gives_orders(entry) or entry.commit.version > (document["version"] if document else 0) + 1:
                 return await self._anew(entry.commit.stream, document)
             for recorded in events.recorded(entry):
                 document = step(self._model, document, recorded)

@@ -16,8 +16,8 @@ from typing import Final
 import structlog
 
 from tespes import errors, events
-from tespes.events import Entry
-from tespes.flow.folding import fold_anew, folded, redacts
+from tespes.events import Entry, redact
+from tespes.flow.folding import fold_anew, folded
 from tespes.flow.follow import patiently
 from tespes.flow.parked import Parked
 from tespes.projections import Document, ReadModel, step
@@ -114,7 +114,7 @@ class Rebuilder:
     async def _after(self, new: ReadModel, entry: Entry, document: Document | None) -> Document | None:
         """The document after an entry. None is left out: the view would show a part for the whole."""
         try:
-            if redacts(entry):
+            if redact.gives_orders(entry):
                 return await fold_anew(self.log, self.documents, new, entry.commit.stream, document)
             for recorded in events.recorded(entry):
                 document = step(self.model, document, recorded)

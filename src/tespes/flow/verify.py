@@ -8,8 +8,7 @@ import asyncio
 from dataclasses import dataclass
 
 from tespes import events
-from tespes.events import Entry, Recorded
-from tespes.flow.folding import redacts
+from tespes.events import Entry, Recorded, redact
 from tespes.projections import Document, ReadModel, fold
 from tespes.store import Documents, Log
 
@@ -78,7 +77,7 @@ def _wrong(model: ReadModel, stored: Document | None, stream: list[Entry], end: 
     seen = [entry for entry in stream if entry.position <= end]
     if stored["version"] < seen[-1].last_version:
         return f"is at version {stored['version']} of {seen[-1].last_version}"
-    if any(redacts(entry) for entry in stream if entry.commit.version > stored["version"]):
+    if any(redact.gives_orders(entry) for entry in stream if entry.commit.version > stored["version"]):
         return None  # it was made of events that are not what they were; the projector is about to make it anew
     try:
         document = fold(model, _up_to(stream, stored["version"]))
