@@ -230,3 +230,24 @@ async def test_an_error_of_another_kind_stays_what_it_is() -> None:
     """A fault of ours is no broken connection."""
     with pytest.raises(LookupError), broker.talking():
         raise LookupError
+
+
+@pytest.mark.parametrize("raised", [None, ConnectionError(), Exception()], ids=["nothing", "an error", "a bare exception"])
+async def test_a_cancellation_that_the_library_swallows_is_one_all_the_same(raised: Exception | None) -> None:
+    """Whoever is cancelled once must end: the process waits for that."""
+    begun = asyncio.Event()
+
+    async def talk() -> None:
+        with broker.talking():
+            begun.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            if raised is not None:
+                raise raised
+        raise AssertionError("it went on")
+
+    talks = asyncio.ensure_future(talk())
+    await begun.wait()
+    talks.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await talks

@@ -33,23 +33,29 @@ async def connect(url: str, tls: Tls | None = None) -> AbstractConnection:
 
 @contextlib.contextmanager
 def talking() -> Iterator[None]:
-    """Around what is said over a connection: whoever waits for an answer when it breaks hears that in odd ways.
+    """Around what is said over a connection: the library takes cancellations for its own affair, and its own for ours.
 
-    The library cancels him, as if somebody wanted that, or raises a bare `Exception` without a word.
+    Whoever waits for an answer when the connection breaks is cancelled, as if somebody wanted that, or gets a bare
+    `Exception` without a word. And who is cancelled while it breaks may not hear of that at all.
 
     :raises ConnectionError: it broke
     """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
     try:
         yield
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
+        if task is None or task.cancelling() > before:
             raise
         raise ConnectionError("the connection broke") from error
     except Exception as error:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError from error
         if type(error) is not Exception:
             raise
         raise ConnectionError(f"the connection broke: {error}") from error
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
 
 
 async def check(url: str) -> None:
