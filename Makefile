@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 ENGINES := dockerd=docker.io iptables=iptables podman=podman runc=runc docker-registry=docker-registry busybox=busybox-static
 STORAGES := vsftpd=vsftpd nginx=nginx-light
-# Two thirds of a test's time is waiting for others. A file's tests stay together: they share servers.
-SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
+# Two thirds of a test's time is waiting for others, whatever the machine. A file's tests stay together: they share servers.
+SIDE_BY_SIDE := -n 4 --dist loadfile
 
 .PHONY: help demo test test-full test-faults check bench contracts lock clean
 
