@@ -48,16 +48,20 @@ async def _list(doors: Door, _: argparse.Namespace) -> None:
 
 async def _show(doors: Door, given: argparse.Namespace) -> None:
     if given.id:
-        found = await doors.get(f"projections/{given.name}/documents/{quote(given.id, safe='')}")
+        found = await doors.get(f"{_at(given)}/documents/{quote(given.id, safe='')}")
         for line in orjson.dumps(found, option=orjson.OPT_INDENT_2).decode().splitlines():
             door.say(line)
     elif given.by or given.since or given.until:
         asked = {name: getattr(given, name) for name in ("by", "since", "until") if getattr(given, name)}
-        _totals(await doors.get(f"projections/{given.name}/totals?{urlencode(asked)}"))
+        _totals(await doors.get(f"{_at(given)}/totals?{urlencode(asked)}"))
     else:
-        found = (await doors.get(f"projections/{given.name}"))["documents"]
+        found = (await doors.get(_at(given)))["documents"]
         names = tuple(found[0]) if found else ("id",)
         door.table([name.upper() for name in names], [door.texts(each, names) for each in found])
+
+
+def _at(given: argparse.Namespace) -> str:
+    return f"projections/{quote(given.name, safe='')}"
 
 
 def _totals(found: dict[str, Any]) -> None:
@@ -79,7 +83,7 @@ def _sum(name: str, value: int) -> str:
 
 async def _rebuild(doors: Door, given: argparse.Namespace) -> None:
     """Whoever stops waiting does not stop it."""
-    wanted = (await doors.post(f"projections/{given.name}/rebuild", {}))["newest"]
+    wanted = (await doors.post(f"{_at(given)}/rebuild", {}))["newest"]
     door.complain(f"{given.name} is made anew from the log, as generation {wanted}")
     while True:
         (found,) = [each for each in (await doors.get("projections"))["projections"] if each["name"] == given.name]

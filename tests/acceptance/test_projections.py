@@ -97,7 +97,10 @@ def test_what_tasks_used_is_shown(one: Tespes, command: Command) -> None:
     assert (document["id"], document["cores"], document["lines"][0]["pulsar"]) == (task_ids[0], 2, "real")
     assert command(one, "show", "usage")[1].split()[:5] == ["ID", "POSITION", "OWNER", "DAY", "STATE"]
     assert command(one, "show", "usage", "--by", "x")[0] == 2
-    assert "a day such as" in command(one, "show", "usage", "--since", "today")[2]
+    for day in ("today", "2026-02-30", "2026-W07-1"):
+        assert "a day such as" in command(one, "show", "usage", "--since", day)[2]
+    assert "a day from 2026-02-02 on" in command(one, "show", "usage", "--since", "2026-02-02", "--until", "2026-02-01")[2]
+    assert "there is no view a/b?c" in command(one, "show", "a/b?c")[2]
 
 
 def test_a_sites_own_view_is_kept_beside_the_others(one: Tespes, command: Command) -> None:

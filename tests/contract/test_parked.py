@@ -1,7 +1,7 @@
 """A task whose events cannot be folded is parked: visibly, alone, over restarts, and until it can be folded again."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -12,7 +12,7 @@ from tespes.flow.execute import By, Tasks
 from tespes.flow.parked import Parked
 from tespes.flow.project import Projector
 from tespes.flow.read import TaskReader
-from tespes.projections import TASK_VIEW
+from tespes.projections import TASK_VIEW, ReadModel
 from tespes.store import Store
 from tespes.task import commands
 
@@ -134,6 +134,52 @@ async def test_a_further_event_frees_a_task_that_can_be_read_again(place: Place)
         await projector.project([entry for entry in entries if entry.commit.stream == bad])
         assert (await states(opened))[bad] == "CANCELED"
         assert await Parked(opened.log, opened.documents, TASK_VIEW).tasks() == []
+
+
+async def test_a_task_is_parked_until_its_view_is_mended(place: Place) -> None:
+    """Also if the database goes away in the middle of a retry."""
+    bad, _ = await history(place)
+    before = change(place, 3, of_tomorrow)
+    async with place.open() as opened:
+        await projected(opened)
+    place.tamper(before)
+    async with place.open() as opened:
+        parked, documents = Parked(opened.log, opened.documents, TASK_VIEW), cast("Any", opened.documents)
+        save = documents.save
+
+        async def away(model: ReadModel, *of_it: Any) -> None:
+            if model == TASK_VIEW:
+                raise errors.StoreUnavailable("away for a moment")
+            await save(model, *of_it)
+
+        documents.save = away
+        with pytest.raises(errors.StoreUnavailable):
+            await parked.retry(bad)
+        documents.save = save
+        assert (await states(opened))[bad] == "QUEUED"
+        assert await parked.retry(bad) == [bad]
+        assert (await states(opened))[bad] == "CANCELED"
+
+
+async def test_a_task_that_is_parked_anew_during_a_retry_stays_parked(place: Place) -> None:
+    """A further event came meanwhile that whoever projects cannot fold: the retry has not seen it."""
+    bad, _ = await history(place)
+    before = change(place, 3, of_tomorrow)
+    async with place.open() as opened:
+        await projected(opened)
+    place.tamper(before)
+    async with place.open() as opened:
+        parked, documents = Parked(opened.log, opened.documents, TASK_VIEW), cast("Any", opened.documents)
+        save = documents.save
+
+        async def meanwhile(model: ReadModel, *of_it: Any) -> None:
+            await save(model, *of_it)
+            if model == TASK_VIEW:
+                await parked.park((await opened.log.read(4, 1))[0], ValueError("a further one"))
+
+        documents.save = meanwhile
+        assert await parked.retry() == []
+        assert [(each.id, each.reason) for each in await parked.tasks()] == [(bad, "ValueError: a further one")]
 
 
 def _as_it_was(event: dict[str, Any]) -> dict[str, Any]:

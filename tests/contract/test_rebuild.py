@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from tespes.flow.parked import Parked
 from tespes.flow.project import Projector
 from tespes.projections import TASK_VIEW, Document, ReadModel
 from tespes.store import Fence, Generations, Store, generations
+from tespes.store.conditions import Condition, HasPair, OneOf
 from tespes.store.generations import Shown
+from tespes.store.totals import Within
 
 PROGRAM = Path(__file__).with_name("rebuild_until_killed.py")
 FOR_EVER = Lease(None, float("inf"))
@@ -277,6 +280,30 @@ async def test_who_has_lost_the_lease_switches_nothing(mongodb: MongoDB, tmp_pat
         assert await turn(TASK_VIEW, wanted, Generations(1, 1, "done"), Fence("project", 2))
 
 
+async def test_who_takes_over_sees_what_was_switched_at_the_last_moment(mongodb: MongoDB, tmp_path: Path) -> None:
+    """The one before switched right after the look; nothing that it does later counts."""
+    async with stores.in_mongodb(mongodb, tmp_path).open() as opened:
+        await opened.documents.prepare(TASK_VIEW)
+        wanted, done = await rebuild.ask(opened.documents, TASK_VIEW), Generations(1, 1, "done")
+        documents: Any = opened.documents
+        look, before = documents.generations, Fence("project", 1)
+
+        async def and_then_it_switches(model: ReadModel) -> Generations:
+            known: Generations = await look(model)
+            await opened.documents.turn(TASK_VIEW, wanted, done, before)
+            return known
+
+        documents.generations = and_then_it_switches
+        async with kept_up(opened, lease=Lease(Fence("project", 2), float("inf"))):
+            ids = await write(opened, 2)
+            await caught_up(opened)
+            assert set(await stored(opened)) == set(ids)
+            assert await look(TASK_VIEW) == done
+            assert not await opened.documents.turn(TASK_VIEW, done, Generations(1, 2), before)
+        with pytest.raises(errors.LeaseLost):
+            await Projector(opened.log, opened.documents, TASK_VIEW).run(Lease(before, float("inf")))
+
+
 async def test_a_generation_of_another_log_is_filled_from_the_beginning(a_store: Store) -> None:
     """One that is ahead of the view cannot be of the same events."""
     await a_store.documents.prepare(TASK_VIEW)
@@ -344,3 +371,67 @@ async def test_a_model_that_fails_for_a_task_parks_it_there_alone(a_store: Store
         assert set(await stored(a_store)) == set(ids)
         known = await rebuilt(a_store, model)
         assert f"task {ids[1]}: ValueError: I do not like this one" in str(known.outcome)
+
+
+ODD: list[dict[str, Any]] = [
+    {"at": Decimal("1.5")},
+    {"at": {1, 2}},
+    {"at": 2**70},
+    {"at": "\ud800"},
+    {"owner": {"a": 1}},
+    {"owner": 2**63},
+    {"tags": {"a": 1}},
+    {"tags": ["a"]},
+    {"lines": [{"cost": "1"}]},
+    {"lines": {"cost": 1}},
+]
+
+
+async def test_a_document_that_cannot_be_stored_parks_its_task_alone(a_store: Store) -> None:
+    """JSON cannot carry it, or what is searched or summed is none of that kind; a rebuild says what is the matter."""
+    good, *bad = await write(a_store, 1 + len(ODD))
+    odd = dict(zip(bad, ODD, strict=True))
+
+    def apply(_: Document | None, recorded: Recorded) -> Document:
+        return {"owner": "ada", "at": (1, float("inf")), "lines": [{"cost": 1}]} | odd.get(recorded.stream, {})
+
+    model = ReadModel("odd", 1, apply, columns=("position", "owner"), pairs=("tags",), sums=("cost",))
+    async with kept_up(a_store, model):
+        await caught_up(a_store, model)
+        assert set(await stored(a_store, model)) == {good}
+        assert {each.id for each in await Parked(a_store.log, a_store.documents, model).tasks()} == set(bad)
+        assert "failed: position " in str((await rebuilt(a_store, model)).outcome)
+        wrong = (await verify.verify(a_store.log, a_store.documents, model)).named
+        assert {each.task_id: each.what for each in wrong} == dict.fromkeys(bad, "is not in the view")
+
+
+async def test_columns_may_be_words_of_sql_and_have_numbers(a_store: Store) -> None:
+    """They are searched and grouped by; of totals, what has nothing comes first, then numbers, then texts."""
+    ids = await write(a_store, 4)
+    order = dict(zip(ids, [10, 9, None, "a"], strict=True))
+
+    def apply(_: Document | None, recorded: Recorded) -> Document:
+        lines = [{"group": 2, "from": 5}, {"group": 1, "from": 1}]
+        return {"order": order[recorded.stream], "where": {"select": "x"}, "lines": lines}
+
+    model = ReadModel(
+        name="select",
+        version=1,
+        apply=apply,
+        columns=("position", "order"),
+        pairs=("where",),
+        indexes=(("position",), ("order", "position"), ("where", "position")),
+        lines=("group",),
+        sums=("from",),
+    )
+    async with kept_up(a_store, model):
+        await caught_up(a_store, model)
+        by_order = await a_store.documents.totals(model, "order")
+        assert [(each.of, each.documents, each.sums) for each in by_order] == [
+            (of, 1, {"from": 6}) for of in (None, 9, 10, "a")
+        ]
+        by_group = await a_store.documents.totals(model, "group", Within("order", "a", "b"))
+        assert [(each.of, each.sums) for each in by_group] == [(1, {"from": 1}), (2, {"from": 5})]
+        where: list[Condition] = [OneOf("order", frozenset({"a"})), HasPair("where", "select", "x")]
+        found = await a_store.documents.page(model, where, before=None, limit=10, whole=False)
+        assert [(each["id"], each["order"]) for each in found] == [(ids[3], "a")]

@@ -37,6 +37,13 @@ class TestWhatOneIs:
             ({"columns": ("position", "a b")}, "the field 'a b' of usage"),
             ({"sums": ("$where",)}, "the field '\\$where' of usage"),
             ({"indexes": (("owner",),)}, "does not end in 'position'"),
+            ({"version": 0}, "the version 0 of usage is below 1"),
+            ({"columns": ("position", "id")}, "'id' of usage has a name that TESPES keeps for itself"),
+            ({"columns": ("position", "lines")}, "'lines' of usage has a name that TESPES keeps for itself"),
+            ({"pairs": ("body",)}, "'body' of usage has a name that TESPES keeps for itself"),
+            ({"sums": ("documents",)}, "'documents' of usage has a name that TESPES keeps for itself"),
+            ({"columns": ("position", "tags")}, "a field of usage is named twice"),
+            ({"lines": ("cpu_ms",)}, "a field of usage is named twice"),
         ],
     )
     def test_fields_are_plain_and_newest_first_is_possible(self, change: dict[str, Any], said: str) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import date
 
 from aiohttp import web
 
@@ -43,6 +44,8 @@ class ProjectionRoutes:
         """What its documents come to, by something that they have in common."""
         by = request.query.get("by") or "owner"
         since, until = _day(request, "since"), _day(request, "until")
+        if since and until and since > until:
+            raise errors.BadRequest("until", quoted(until), f"a day from {since} on is expected")
         found = await self.projections.totals(request.match_info["name"], by, since, until)
         return json({"by": by, "totals": [asdict(each) for each in found]})
 
@@ -59,6 +62,15 @@ def _day(request: web.Request, name: str) -> str | None:
     found = request.query.get(name)
     if not found:
         return None
-    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", found):
+    if not _is_day(found):
         raise errors.BadRequest(name, quoted(found), "a day such as 2026-11-23 is expected")
     return found
+
+
+def _is_day(text: str) -> bool:
+    """Whether the calendar has it; Python would take other ways to write it, too."""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text) is not None

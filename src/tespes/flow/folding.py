@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from tespes import events
 from tespes.events import Entry
-from tespes.projections import Document, ReadModel, fold
+from tespes.projections import Document, ReadModel, fold, kept
 from tespes.store import Documents, Log
 
 _AT_A_STRETCH = 50
@@ -49,5 +49,11 @@ async def fold_stream(log: Log, model: ReadModel, stream: str) -> Document | Non
     """The document of a task, from its whole stream; whatever is wrong with the stream is raised."""
     document = None
     for entry in await log.read_stream(stream):
-        document = fold(model, events.recorded(entry), document)
+        document = fold_entry(model, entry, document)
     return document
+
+
+def fold_entry(model: ReadModel, entry: Entry, document: Document | None) -> Document | None:
+    """The document after an entry, as it can be stored; whatever is wrong with the entry, or the model, is raised."""
+    after: Document | None = fold(model, events.recorded(entry), document)
+    return None if after is None else kept(model, after)

@@ -1,6 +1,7 @@
 """The follower loop: everything in the log, from a position on, in order, without a hole."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from tespes.store import Log
 _POLL_S = (0.02, 0.5)
 _IDLE_S = 5.0
 _AGAIN_S = 1.0
+_SURE_S = 3.0
 
 _Found = TypeVar("_Found")
 
@@ -51,6 +53,19 @@ async def patiently(name: str, look: Callable[[], Awaitable[_Found]]) -> _Found:
         except errors.Unavailable as error:
             _log.warning("a follower begins later", follower=name, reason=str(error))
             await asyncio.sleep(_AGAIN_S)
+
+
+async def is_ahead(log: Log, position: int) -> bool:
+    """Whether that position is behind the end of the log, and so of another one.
+
+    A database that was just failed over may not know the end for a moment: it is believed if it says the same for some time.
+    """
+    begun = time.monotonic()
+    while (await log.head()).position < position:
+        if not log.shared or time.monotonic() - begun >= _SURE_S:
+            return True
+        await asyncio.sleep(min(_AGAIN_S, _SURE_S))
+    return False
 
 
 async def wait(signal: asyncio.Event, at_most_s: float) -> bool:

@@ -12,7 +12,7 @@ import structlog
 from tespes import errors
 from tespes.events import Entry, moment
 from tespes.flow.execute import now
-from tespes.flow.folding import fold_anew, fold_stream
+from tespes.flow.folding import fold_anew
 from tespes.projections import Document, ReadModel
 from tespes.store import Documents, Log
 from tespes.store.conditions import OneOf
@@ -80,9 +80,11 @@ class Parked:
             position=entry.position,
             reason=reason,
         )
-        known = await self._known(task_id) or {"id": task_id, "position": entry.position, "version": 0}
-        why = {"at": moment.text(now()), "failed_at": entry.position, "reason": reason}
-        await self._keep({**known, **why, "state": _PARKED})
+        why = {"at": moment.text(now()), "failed_at": entry.position, "reason": reason, "state": _PARKED}
+        kept = False
+        while not kept:
+            known = await self._known(task_id) or {"id": task_id, "position": entry.position, "version": 0}
+            kept = await self._keep({**known, **why})
 
     async def retry(self, task_id: str | None = None) -> list[str]:
         """Fold that task, or all that are parked, anew; the ids of those that are free now.
@@ -96,16 +98,19 @@ class Parked:
 
     async def free(self, task_id: str) -> None:
         """Its view is as it should be."""
-        known = await self._known(task_id)
-        if known is not None and known["state"] == _PARKED:
-            await self._keep({**known, "state": _FREE})
-            _log.info("a task is not parked any more", task_id=task_id)
+        await self._free(await self._known(task_id))
+
+    async def _free(self, known: Document | None) -> bool:
+        """Whether that is what is known of it at present, and it is free now."""
+        if known is None or known["state"] != _PARKED or not await self._keep({**known, "state": _FREE}):
+            return False
+        _log.info("a task is not parked any more", task_id=known["id"])
+        return True
 
     async def _retry(self, parked: ParkedTask) -> bool:
-        """Whether it works now. Marked free first: what is appended from then on is folded by whoever projects."""
+        """Whether it works now. It stays parked if whoever projects has parked it for another event meanwhile."""
+        known = await self._known(parked.id)
         try:
-            await fold_stream(self._log, self._model, parked.id)
-            await self.free(parked.id)
             before = (await self._documents.load(self._model, [parked.id])).get(parked.id)
             view = await fold_anew(self._log, self._documents, self._model, parked.id, before)
         except errors.Unavailable:
@@ -116,11 +121,13 @@ class Parked:
         if view is not None:
             with contextlib.suppress(errors.LeaseLost):  # the view is saved; its position is the projector's alone
                 await self._documents.save(self._model, [view], 0)
-        return True
+        return await self._free(known)
 
     async def _known(self, task_id: str) -> Document | None:
         return (await self._documents.load(self._kept, [task_id])).get(task_id)
 
-    async def _keep(self, document: Document) -> None:
-        """The next version of it: an older one never replaces a newer."""
-        await self._documents.save(self._kept, [{**document, "version": document["version"] + 1}], 0)
+    async def _keep(self, document: Document) -> bool:
+        """Whether it is the next version now: another process may have been first, and is not overwritten."""
+        following = {**document, "version": document["version"] + 1}
+        await self._documents.save(self._kept, [following], 0)
+        return await self._known(document["id"]) == following

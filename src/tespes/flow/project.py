@@ -6,15 +6,16 @@ from dataclasses import replace
 
 import structlog
 
-from tespes import errors, events
+from tespes import errors
 from tespes.events import Entry, redact
-from tespes.flow.folding import fold_anew, folded
-from tespes.flow.follow import follow
+from tespes.flow.folding import fold_anew, fold_entry, folded
+from tespes.flow.follow import follow, is_ahead
+from tespes.flow.landmark import Landmark
 from tespes.flow.lead import Lease
 from tespes.flow.parked import Parked
 from tespes.flow.rebuild import Rebuilder
-from tespes.projections import TASK_VIEW, Document, ReadModel, step
-from tespes.store import Documents, Fence, Log
+from tespes.projections import TASK_VIEW, Document, ReadModel
+from tespes.store import Documents, Fence, Generations, Log
 
 _REST_S = 0.005  # lists are asked for right after a task was created
 _LONG_REST_S = 0.1  # nobody waits for the others
@@ -33,21 +34,32 @@ class Projector:
         self._shown = model
         self._batch = asyncio.Lock()
         self._parked = Parked(log, documents, model)
+        self._landmark = Landmark(log, documents, model)
         self._fence: Fence | None = None
 
     async def prepare(self) -> None:
-        """Make the view ready; a view that is ahead of its log belongs to another one and is made anew.
+        """Make the view ready; one that was made of another log is made anew.
 
         A view of a new version is empty, and made from the whole log by `run`.
         """
         for left in await self._documents.prepare(self._model):
             _log.warning("a view of another release is still stored: drop it when no such TESPES runs any more", view=left)
         await self._parked.prepare()
+        await self._landmark.prepare()
         position = await self._documents.position(self._model)
-        head = await self._log.head()
-        if position > head.position:
-            _log.warning("a view is ahead of the log and is rebuilt", view=self._model.table, position=position)
-            await self._documents.forget(self._model)
+        if await is_ahead(self._log, position) or not await self._landmark.is_in_log():
+            _log.warning("a view is of another log and is rebuilt", view=self._model.table, position=position)
+            await self._forget()
+
+    async def _forget(self) -> None:
+        """Empty the view, and the one that is made beside it. The landmark last: a crash leads here again."""
+        known = await self._documents.generations(self._model)
+        if known.is_building:
+            new = replace(self._model, generation=known.newest)
+            await self._documents.prepare(new)
+            await self._documents.forget(new)
+        await self._documents.forget(self._model)
+        await self._landmark.forget()
 
     async def run(self, lease: Lease) -> None:
         """Follow until cancelled, and make the view anew beside it when that is wanted. Whoever did it before is kept out.
@@ -55,7 +67,7 @@ class Projector:
         :raises errors.LeaseLost: another process does it now
         """
         self._fence = lease.fence
-        known = await self._documents.generations(self._model)
+        known = await self._fenced(self._fence)
         self._shown = replace(self._model, generation=known.shown)
         await self._documents.save(self._shown, [], 0, self._fence)
         await self._parked.retry()
@@ -73,10 +85,23 @@ class Projector:
             group.create_task(rebuilder.run())
             await follow(self._model.name, self._log, position, self.project)
 
+    async def _fenced(self, fence: Fence | None) -> Generations:
+        """What there is of the view, which nobody who made it before can change any more.
+
+        :raises errors.LeaseLost: another process makes it now
+        """
+        known = await self._documents.generations(self._model)
+        while not await self._documents.turn(self._model, known, known, fence):
+            seen, known = known, await self._documents.generations(self._model)
+            if seen == known:
+                raise errors.LeaseLost(f"another process makes {self._model.name} now")
+        return known
+
     async def project(self, entries: Sequence[Entry]) -> None:
         """Fold these entries into the view; raises as `run` does."""
         async with self._batch:
             changed = await folded(self._documents, self._shown, entries, self._after)
+            await self._landmark.put(entries[-1])
             await self._documents.save(self._shown, changed, entries[-1].position, self._fence)
         await asyncio.sleep(self._rest_s)  # what comes meanwhile is saved as one
 
@@ -89,14 +114,12 @@ class Projector:
         try:
             if redact.gives_orders(entry) or entry.commit.version > (document["version"] if document else 0) + 1:
                 return await self._anew(entry.commit.stream, document)
-            for recorded in events.recorded(entry):
-                document = step(self._model, document, recorded)
+            return fold_entry(self._model, entry, document)
         except errors.Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is wrong with this task alone
             await self._parked.park(entry, error)
             return None
-        return document
 
     async def _anew(self, stream: str, document: Document | None) -> Document | None:
         """The document of a task whose events are others now, or could not be folded before, if they can be now."""

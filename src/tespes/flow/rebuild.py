@@ -15,12 +15,12 @@ from typing import Final
 
 import structlog
 
-from tespes import errors, events
+from tespes import errors
 from tespes.events import Entry, redact
-from tespes.flow.folding import fold_anew, folded
+from tespes.flow.folding import fold_anew, fold_entry, folded
 from tespes.flow.follow import patiently
 from tespes.flow.parked import Parked
-from tespes.projections import Document, ReadModel, step
+from tespes.projections import Document, ReadModel
 from tespes.store import Documents, Fence, Generations, Log
 from tespes.store.generations import KEPT_S
 
@@ -82,7 +82,6 @@ class Rebuilder:
         """Make the newest generation, or go on with it."""
         old, new = (replace(self.model, generation=each) for each in (known.shown, known.newest))
         _log.info("a view is rebuilt", view=new.table)
-        await self._turn(known, known)
         try:
             await self._fill(old, new)
             await self._switch(known, old, new)
@@ -116,14 +115,12 @@ class Rebuilder:
         try:
             if redact.gives_orders(entry):
                 return await fold_anew(self.log, self.documents, new, entry.commit.stream, document)
-            for recorded in events.recorded(entry):
-                document = step(self.model, document, recorded)
+            return fold_entry(self.model, entry, document)
         except errors.Unavailable:
             raise
         except Exception as error:
             place = f"position {entry.position}, task {entry.commit.stream}"
             raise errors.Unfoldable(f"{place}: {type(error).__name__}: {error}") from error
-        return document
 
     async def _switch(self, known: Generations, old: ReadModel, new: ReadModel) -> None:
         """Compare while the follower goes on; then, while it rests, what differed, and what came since."""

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+import orjson
 
 from tespes.events import Recorded
 from tespes.projections import task_view, usage
@@ -12,6 +14,8 @@ Document = dict[str, Any]
 
 _NAME = re.compile(r"[a-z]+(_[a-z]+)*")
 _FIELD = re.compile(r"[a-z][a-z0-9_]*")
+_OURS: Final = frozenset({"id", "version", "body", "lines", "documents"})  # stand beside documents and totals
+_MOST: Final = 2**63 - 1  # what databases take
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class ReadModel:
     :param lines: fields of the mappings in the document's list `lines` that totals can be grouped by, like columns
     :param sums: fields of these mappings that are summed, whole numbers; with none there are no totals
     :param generation: of its table; None is the one that readers get at present, see `store.generations`
-    :raises ValueError: a name is none that a database takes
+    :raises ValueError: a name is none that a database takes, or stands twice
     """
 
     name: str
@@ -48,9 +52,16 @@ class ReadModel:
         """Its names are part of what databases are told."""
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"the name {self.name!r} is none of small letters and single '_'")
+        if self.version < 1:
+            raise ValueError(f"the version {self.version} of {self.name} is below 1")
         for field in (*self.columns, *self.pairs, *self.lines, *self.sums):
+            if field in _OURS:
+                raise ValueError(f"the field {field!r} of {self.name} has a name that TESPES keeps for itself")
             if not _FIELD.fullmatch(field):
                 raise ValueError(f"the field {field!r} of {self.name} is none of small letters, digits and '_'")
+        for fields in ((*self.columns, *self.pairs), (*self.lines, *self.sums)):
+            if len(set(fields)) < len(fields):
+                raise ValueError(f"a field of {self.name} is named twice: {', '.join(fields)}")
         if "position" not in self.columns:
             raise ValueError(f"the columns of {self.name} are without 'position'")
         if any(index[-1] != "position" for index in self.indexes):
@@ -107,3 +118,29 @@ def fold(model: ReadModel, recorded: Iterable[Recorded], document: Any = None) -
     for each in recorded:
         document = step(model, document, each)
     return document
+
+
+def kept(model: ReadModel, document: Document) -> Document:
+    """The document as a database gives it back: whoever made it meets it like that again.
+
+    :raises TypeError: JSON cannot carry it; also ValueError: what is searched or summed is none of that kind
+    """
+    for name in model.columns:
+        _check(name, document.get(name), str, float, int)
+    for name in model.pairs:
+        for value in (document.get(name) or {}).values():
+            _check(name, value, str)
+    if model.sums:
+        for line in document.get("lines") or []:
+            for name in model.lines:
+                _check(name, line.get(name), str, float, int)
+            for name in model.sums:
+                _check(name, line.get(name), int)
+    again: Document = orjson.loads(orjson.dumps(document))
+    return again
+
+
+def _check(name: str, value: Any, *kinds: type) -> None:
+    """It is of one of these kinds, or not there."""
+    if not (value is None or isinstance(value, kinds)) or (isinstance(value, int) and not -_MOST <= value <= _MOST):
+        raise ValueError(f"{name} is {value!r:.100}: one of {', '.join(kind.__name__ for kind in kinds)} is expected")

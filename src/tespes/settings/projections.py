@@ -43,6 +43,6 @@ def _read(reference: str) -> ReadModel:
         raise errors.SetupError(f"projections: {reference} cannot be used ({what}): mend it, or PYTHONPATH") from error
     if not isinstance(model, ReadModel):
         raise errors.SetupError(f"projections: {reference} is no tespes.projections.ReadModel")
-    if model.name.startswith("parked_") or model.generation is not None:
+    if model.name.startswith(("parked_", "landmark_")) or model.generation is not None:
         raise errors.SetupError(f"projections: {reference} has a name, or a generation, that TESPES keeps for itself")
     return model

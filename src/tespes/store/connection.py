@@ -12,14 +12,18 @@ from tespes import errors
 Answer = TypeVar("Answer")
 
 _BUSY_S = 30.0
-EMPTY_THE_WAL = "PRAGMA wal_checkpoint(TRUNCATE)"
+_NO_UTF8 = "Could not decode to UTF-8"
 
 
 class Connection:
-    """An SQLite connection with a thread of its own."""
+    """An SQLite connection with a thread of its own.
 
-    def __init__(self, path: Path, *, synchronous: str, writable: bool) -> None:
-        self._path = path
+    :param busy_s: for how long others are waited for that have the file locked
+    """
+
+    def __init__(self, path: Path, *, synchronous: str, writable: bool, busy_s: float = _BUSY_S) -> None:
+        self.path = path
+        self._busy_s = busy_s
         self._synchronous = synchronous
         self._writable = writable
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=path.stem)
@@ -29,11 +33,14 @@ class Connection:
         """Do that in the connection's thread.
 
         :raises errors.StoreUnavailable: the disk is full, the file is locked, or the like; nothing was changed
+        :raises errors.CorruptLog: a text is no UTF-8: somebody else wrote it
         """
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._do, work)
         except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
-            raise errors.StoreUnavailable(f"{self._path}: {error}") from error
+            if _NO_UTF8 in str(error):  # and all of the text, which is nobody's business
+                raise errors.CorruptLog(f"{self.path}: a text in it is no UTF-8: `tespes audit verify` says where") from None
+            raise errors.StoreUnavailable(f"{self.path}: {error}") from error
 
     async def close(self) -> None:
         """Finish what is under way, then close."""
@@ -54,9 +61,9 @@ class Connection:
     def _open(self) -> sqlite3.Connection:
         mode = "rwc" if self._writable else "ro"
         database = sqlite3.connect(
-            f"file:{self._path}?mode={mode}",
+            f"file:{self.path}?mode={mode}",
             uri=True,
-            timeout=_BUSY_S,
+            timeout=self._busy_s,
             isolation_level=None,
             check_same_thread=False,
             cached_statements=1024,

@@ -10,10 +10,11 @@ import orjson
 
 from tespes import errors
 from tespes.events import Commit, Encoded, Entry, Meta, event_id
-from tespes.projections import Document
+from tespes.projections import Document, ReadModel
 from tespes.store.conditions import HasPair
 
 COLUMNS = ("position", "id", "stream", "version", "events", "meta", "data_hash", "prev_hash", "hash")
+_FIELDS = ("position", "_id", *COLUMNS[2:])
 
 
 def events_of(commit: Commit) -> list[dict[str, Any]]:
@@ -41,10 +42,11 @@ def document(entry: Entry) -> dict[str, Any]:
     }
 
 
-def from_document(stored: dict[str, Any]) -> Entry:
+def from_document(stored: dict[str, Any], *, exact: bool = False) -> Entry:
     """The opposite of `document`.
 
-    :raises errors.CorruptLog: it does not have the shape of an entry
+    :param exact: it must be what `document` makes, also where no hash covers it, such as the events' ids
+    :raises errors.CorruptLog: it does not have the shape of an entry, or is not exact
     """
     try:
         commit = Commit(
@@ -54,9 +56,12 @@ def from_document(stored: dict[str, Any]) -> Entry:
             events=tuple(map(_encoded, stored["events"])),
             meta=Meta.read(stored["meta"]),
         )
-        return Entry(commit, stored["position"], stored["data_hash"], stored["prev_hash"], stored["hash"])
+        entry = Entry(commit, stored["position"], stored["data_hash"], stored["prev_hash"], stored["hash"])
     except (LookupError, TypeError, ValueError) as error:
         raise errors.CorruptLog(f"position {stored.get('position')} of the log cannot be read: {error!r}") from error
+    if exact and document(entry) != stored:
+        raise errors.CorruptLog(f"position {entry.position} has something that was never written so")
+    return entry
 
 
 def row(entry: Entry) -> tuple[Any, ...]:
@@ -68,15 +73,20 @@ def row(entry: Entry) -> tuple[Any, ...]:
     return (entry.position, commit.id, commit.stream, commit.version, events, meta, *hashes)
 
 
-def from_row(stored: tuple[Any, ...]) -> Entry:
+def from_row(stored: tuple[Any, ...], *, exact: bool = False) -> Entry:
     """The opposite of `row`; raises as `from_document` does."""
-    position, commit_id, stream, version, events, meta, *hashes = stored
+    values = dict(zip(_FIELDS, stored, strict=True))
     try:
-        encoded = tuple(map(_encoded, orjson.loads(events)))
-        commit = Commit(id=commit_id, stream=stream, version=version, events=encoded, meta=Meta.read(orjson.loads(meta)))
-        return Entry(commit, position, *hashes)
-    except (LookupError, TypeError, ValueError) as error:
-        raise errors.CorruptLog(f"position {position} of the log cannot be read: {error!r}") from error
+        values["events"], values["meta"] = orjson.loads(values["events"]), orjson.loads(values["meta"])
+    except (TypeError, ValueError) as error:
+        raise errors.CorruptLog(f"position {values['position']} of the log cannot be read: {error!r}") from error
+    return from_document(values, exact=exact)
+
+
+def lines(model: ReadModel, document: Document) -> list[dict[str, Any]]:
+    """What totals are made of."""
+    names = (*model.lines, *model.sums)
+    return [{name: line[name] for name in names if name in line} for line in document.get("lines") or []]
 
 
 def terms(document: Document, pairs: str) -> list[str]:

@@ -73,9 +73,17 @@ class Log:
             self._recent.forget()
         return entries
 
+    async def read_to(self, end: int, after: int, limit: int = READ_AT_ONCE) -> list[Entry]:
+        """As `read`, but not past position `end`, which is behind `after` and known to be there: at least one entry."""
+        limit = min(limit, end - after)
+        entries = await self.read(after, limit) or await self.read(after, limit)
+        if not entries:
+            raise errors.CorruptLog(f"there is a hole in the log after position {after}")
+        return entries
+
     async def read_as_is(self, after: int, limit: int = READ_AT_ONCE) -> list[Entry]:
-        """What `read` would look at, holes or not: for an audit."""
-        return await self._table.read(after, limit)
+        """What `read` would look at, holes or not, and nothing that was never written so: for an audit."""
+        return await self._table.read(after, limit, exact=True)
 
     async def read_stream(self, stream: str, after: int = 0) -> list[Entry]:
         """The stream's entries whose first version is above `after`, in order; without what was taken out of them."""
@@ -85,10 +93,15 @@ class Log:
         """The first version of the stream's last commit; 0 if there is no such stream. One indexed look-up."""
         return await self._newest.get(stream) or 0
 
-    async def redact(self, position: int, index: int, left: Encoded) -> None:
+    async def redact(self, position: int, index: int, was: Encoded, left: Encoded) -> bool:
         """See promise.LogTable.redact."""
-        await self._table.redact(position, index, left)
+        done = await self._table.redact(position, index, was, left)
         self._recent.forget()
+        return done
+
+    async def scrub(self) -> None:
+        """See promise.LogTable.scrub."""
+        await self._table.scrub()
 
     @property
     def signal(self) -> asyncio.Event:

@@ -141,11 +141,11 @@ class LogTable:
     async def _last(self, among: dict[str, Any]) -> Stored | None:
         return await self._log.find_one(among, {"position": 1, "hash": 1}, sort=[("position", DESCENDING)])
 
-    async def read(self, after: int, limit: int) -> list[Entry]:
+    async def read(self, after: int, limit: int, *, exact: bool = False) -> list[Entry]:
         """See promise.LogTable.read. Positions have no holes, so both ends are known."""
         with reading():
             cursor = self._log.find({"position": {"$gt": after, "$lte": after + limit}}).sort("position", ASCENDING)
-            return [layout.from_document(stored) async for stored in cursor]
+            return [layout.from_document(stored, exact=exact) async for stored in cursor]
 
     async def read_streams(self, after: Mapping[str, int]) -> dict[str, list[Entry]]:
         """See promise.LogTable.read_streams."""
@@ -165,11 +165,16 @@ class LogTable:
             )
             return {found["_id"]: found["newest"] async for found in cursor}
 
-    async def redact(self, position: int, index: int, left: Encoded) -> None:
+    async def redact(self, position: int, index: int, was: Encoded, left: Encoded) -> bool:
         """See promise.LogTable.redact."""
-        changes = {f"events.{index}.data": left.data, f"events.{index}.sha256": left.sha256}
+        data = f"events.{index}.data"
+        changes = {data: left.data, f"events.{index}.sha256": left.sha256}
         with reading():
-            await self._log.update_one({"position": position}, {"$set": changes})
+            found = await self._log.update_one({"position": position, data: was.data}, {"$set": changes})
+            return found.matched_count == 1
+
+    async def scrub(self) -> None:
+        """See promise.LogTable.scrub. The journal and the oplog overwrite themselves."""
 
 
 class Blobs:

@@ -182,7 +182,7 @@ def _operators(condition: OneOf | BeginsWith) -> Any:
 def _packed(model: ReadModel, document: Document) -> Stored:
     columns = {name: document[name] for name in model.columns if name in document}
     terms = {pairs: layout.terms(document, pairs) for pairs in model.pairs if document.get(pairs)}
-    lines = {"lines": document.get("lines") or []} if model.sums else {}
+    lines = {"lines": layout.lines(model, document)} if model.sums else {}
     body = orjson.dumps(document).decode()
     return {"_id": document["id"], "version": document["version"], **columns, **terms, **lines, "body": body}
 

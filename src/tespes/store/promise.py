@@ -83,8 +83,12 @@ class LogTable(Protocol):
     async def head(self) -> Head:
         """The last commit's position and hash, of those that are durable: whoever appends behind it finds out what is newer."""
 
-    async def read(self, after: int, limit: int) -> list[Entry]:
-        """Entries of the positions after+1 to after+limit that are there (at a majority), in order."""
+    async def read(self, after: int, limit: int, *, exact: bool = False) -> list[Entry]:
+        """Entries of the positions after+1 to after+limit that are there (at a majority), in order.
+
+        :param exact: nothing may be stored beside or in them that is never written, not even what no hash covers
+        :raises errors.CorruptLog: one cannot be read, or is not exact
+        """
 
     async def read_streams(self, after: Mapping[str, int]) -> dict[str, list[Entry]]:
         """For each of these streams that has any: its entries whose first version is above that number, in order."""
@@ -95,10 +99,16 @@ class LogTable(Protocol):
         :param certain: as the primary knows it, also what no majority has yet: for who decides what may be written
         """
 
-    async def redact(self, position: int, index: int, left: Encoded) -> None:
+    async def redact(self, position: int, index: int, was: Encoded, left: Encoded) -> bool:
         """Put what is left of an event in its place, durably, with the digest of what was hashed: the one change there is.
 
-        What was there before is not in the database's files any more, as far as that is the database's to say.
+        :return: False if its data are not what they were any more: nothing was changed
+        """
+
+    async def scrub(self) -> None:
+        """Have what was replaced or removed in the log's files no longer, blobs too, as far as that is the database's to say.
+
+        :raises errors.StoreUnavailable: somebody reads them, so it is still there: try again
         """
 
 

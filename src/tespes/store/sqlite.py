@@ -17,7 +17,7 @@ from tespes import errors
 from tespes.events import Encoded, Entry, chain
 from tespes.events.chain import Head
 from tespes.store import layout, memory, sqlite_checkpoints, sqlite_uploads, sqlite_views
-from tespes.store.connection import EMPTY_THE_WAL, Connection
+from tespes.store.connection import Connection
 from tespes.store.lock import lock
 from tespes.store.promise import Conflict, PositionTaken, SameId, Tables, VersionTaken, Written, checked
 
@@ -32,15 +32,20 @@ CREATE TABLE IF NOT EXISTS blob (sha256 TEXT PRIMARY KEY, content BLOB NOT NULL)
 """
 
 
+_SCRUB_BUSY_S = 1.0  # nobody writes meanwhile
 _SCHEMA = _LOG_SCHEMA + sqlite_uploads.SCHEMA + sqlite_checkpoints.SCHEMA
 
 
 class LogTable:
-    """The log in SQLite (see promise.LogTable)."""
+    """The log in SQLite (see promise.LogTable).
 
-    def __init__(self, writer: Connection, reader: Connection) -> None:
+    :param scrubber: one that waits for readers has a connection of its own, and not for long
+    """
+
+    def __init__(self, writer: Connection, reader: Connection, scrubber: Connection) -> None:
         self._writer = writer
         self._reader = reader
+        self._scrubber = scrubber
 
     async def write(self, entries: Sequence[Entry]) -> Written:
         """See promise.LogTable.write. One statement, which is a transaction: all of them, or none and the reasons."""
@@ -54,11 +59,11 @@ class LogTable:
         )
         return Head(*found) if found else chain.EMPTY
 
-    async def read(self, after: int, limit: int) -> list[Entry]:
+    async def read(self, after: int, limit: int, *, exact: bool = False) -> list[Entry]:
         """See promise.LogTable.read."""
         query = f"SELECT {_COLUMNS} FROM log WHERE position > ? ORDER BY position LIMIT ?"  # noqa: S608 - constants
         rows = await self._reader.run(lambda database: database.execute(query, (after, limit)).fetchall())
-        return [layout.from_row(row) for row in rows]
+        return [layout.from_row(row, exact=exact) for row in rows]
 
     async def read_streams(self, after: Mapping[str, int]) -> dict[str, list[Entry]]:
         """See promise.LogTable.read_streams."""
@@ -84,11 +89,19 @@ class LogTable:
         answer: dict[str, int] = orjson.loads(found)
         return answer
 
-    async def redact(self, position: int, index: int, left: Encoded) -> None:
-        """See promise.LogTable.redact. What was there is overwritten with zeros, and the write-ahead log emptied."""
-        statement = "UPDATE log SET events = json_set(events, ?, ?, ?, ?) WHERE position = ?"
-        values = (f"$[{index}].data", left.data, f"$[{index}].sha256", left.sha256, position)
-        await self._writer.run(lambda database: _change(database, statement, values))
+    async def redact(self, position: int, index: int, was: Encoded, left: Encoded) -> bool:
+        """See promise.LogTable.redact. What was there is overwritten with zeros (see `Connection`)."""
+        statement = "UPDATE log SET events = json_set(events, ?, ?, ?, ?) WHERE position = ? AND json_extract(events, ?) = ?"
+        data = f"$[{index}].data"
+        values = (data, left.data, f"$[{index}].sha256", left.sha256, position, data, was.data)
+        return await self._writer.run(lambda database: database.execute(statement, values).rowcount == 1)
+
+    async def scrub(self) -> None:
+        """See promise.LogTable.scrub. It goes from the write-ahead log into the file, which then is emptied."""
+        busy, _, _ = await self._scrubber.run(lambda database: database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
+        if busy:
+            said = "is being read, so what was taken out of it is still in the file: ask again later"
+            raise errors.StoreUnavailable(f"{self._scrubber.path} {said}")
 
 
 class Blobs:
@@ -112,7 +125,7 @@ class Blobs:
     async def remove(self, sha256: str) -> None:
         """See promise.Blobs.remove. What was there is overwritten with zeros, as in the log."""
         statement = "DELETE FROM blob WHERE sha256 = ?"
-        await self._writer.run(lambda database: _change(database, statement, (sha256,)))
+        await self._writer.run(lambda database: database.execute(statement, (sha256,)))
 
 
 async def open_tables(directory: Path, stack: AsyncExitStack, *, writable: bool = True) -> Tables:
@@ -131,12 +144,14 @@ async def open_tables(directory: Path, stack: AsyncExitStack, *, writable: bool 
         views_writer = await _connect(stack, directory / "views.sqlite3", "NORMAL", sqlite_views.SCHEMA if writable else None)
     except (OSError, errors.StoreUnavailable) as error:
         raise errors.SetupError(f"the state directory {directory} cannot be used: {error}") from error
+    scrubber = Connection(directory / "log.sqlite3", synchronous="FULL", writable=writable, busy_s=_SCRUB_BUSY_S)
+    stack.push_async_callback(scrubber.close)
     log_reader = await _connect(stack, directory / "log.sqlite3", "FULL", None)
     views_reader = await _connect(stack, directory / "views.sqlite3", "NORMAL", None)
     views_counter = await _connect(stack, directory / "views.sqlite3", "NORMAL", None)
     return Tables(
         f"SQLite in {directory}",
-        LogTable(log_writer, log_reader),
+        LogTable(log_writer, log_reader, scrubber),
         sqlite_views.Documents(views_writer, views_reader, views_counter),
         sqlite_checkpoints.Checkpoints(log_writer),
         Blobs(log_writer, log_reader),
@@ -155,12 +170,6 @@ async def _connect(stack: AsyncExitStack, path: Path, synchronous: str, schema: 
         script = schema
         await connection.run(lambda database: database.executescript(script))
     return connection
-
-
-def _change(database: sqlite3.Connection, statement: str, values: Sequence[Any]) -> None:
-    """Change it, and leave nothing of what was there in the files (see `Connection`)."""
-    database.execute(statement, values)
-    database.execute(EMPTY_THE_WAL)
 
 
 def _insert(database: sqlite3.Connection, entries: Sequence[Entry], rows: list[Any]) -> Written:

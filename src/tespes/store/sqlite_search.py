@@ -67,7 +67,7 @@ class Search:
             what = "'[' || ifnull(group_concat(d.body, ','), '') || ']'"
             table = f"{table}_body"
         else:
-            columns = ", ".join(f"'{name}', d.{name}" for name in ("id", *self.model.columns))
+            columns = ", ".join(f"'{name}', d.\"{name}\"" for name in ("id", *self.model.columns))
             what = f"json_group_array(json_object({columns}))"
         query = f"SELECT {what} FROM ({positions.text}) AS found CROSS JOIN {table} AS d ON d.position = found.position"  # noqa: S608 - constant names
         page: list[Document] = orjson.loads(database.execute(query, positions.values).fetchone()[0])
@@ -152,7 +152,7 @@ def _check(model: ReadModel, condition: Condition, document: str) -> _Sql:
 
 
 def _holds(condition: OneOf | BeginsWith, of: str) -> _Sql:
-    column = of + condition.column
+    column = f'{of}"{condition.column}"'
     match condition:
         case OneOf():
             return _Sql(f"{column} IN ({', '.join('?' * len(condition.values))})", tuple(condition.values))

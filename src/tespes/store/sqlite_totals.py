@@ -31,7 +31,7 @@ def _of(model: ReadModel, by: By) -> str:
         case _ if by in model.lines:
             return f"line.value ->> '{by}'"
         case _:
-            return f"d.{by}"
+            return f'd."{by}"'
 
 
 def _terms(model: ReadModel, by: By) -> tuple[str, list[str]]:
@@ -48,5 +48,5 @@ def _holds(within: Within | None) -> tuple[str, list[str]]:
     if within is None:
         return "", []
     limits = [(sign, text) for sign, text in ((">=", within.first), ("<=", within.last)) if text is not None]
-    holds = " AND ".join(f"d.{within.column} {sign} ?" for sign, _ in limits)
+    holds = " AND ".join(f'd."{within.column}" {sign} ?' for sign, _ in limits)
     return f" WHERE {holds}" if holds else "", [text for _, text in limits]

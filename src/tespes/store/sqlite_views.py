@@ -211,7 +211,7 @@ def _names(model: ReadModel) -> Sequence[str]:
 
 def _tables(model: ReadModel) -> Iterator[str]:
     """The key of the narrow table is the position, so every index of it ends in it without being told."""
-    columns = "".join(f", {name}" for name in (*model.columns, *_lines(model)) if name != "position")
+    columns = "".join(f', "{name}"' for name in (*model.columns, *_lines(model)) if name != "position")
     table = f"{model.table} (position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, version INTEGER NOT NULL{columns})"
     yield f"CREATE TABLE IF NOT EXISTS {table}"
     body = f"{model.table}_body (position INTEGER PRIMARY KEY, version INTEGER NOT NULL, body TEXT NOT NULL)"
@@ -221,7 +221,7 @@ def _tables(model: ReadModel) -> Iterator[str]:
         yield f"CREATE TABLE IF NOT EXISTS {terms}"
     for name, *_ in model.indexes:
         if name in model.columns and name != "position":
-            index = f"{model.table}_by_{name} ON {model.table} ({name}) WHERE {name} IS NOT NULL"
+            index = f'{model.table}_by_{name} ON {model.table} ("{name}") WHERE "{name}" IS NOT NULL'
             yield f"CREATE INDEX IF NOT EXISTS {index}"
 
 
@@ -239,7 +239,7 @@ def _drop_other_versions(database: sqlite3.Connection, model: ReadModel) -> None
 def _insertions(model: ReadModel, documents: Sequence[Document]) -> Iterator[tuple[str, list[Any]]]:
     """What is searched, the documents, and the terms. Those that are there stay, see `unlist`."""
     names = ("id", "version", *model.columns, *_lines(model))
-    searched = [_beside(document, name) for document in documents for name in names]
+    searched = [_beside(model, document, name) for document in documents for name in names]
     yield _upsert(model.table, "id", names, len(documents)), searched
     bodies = [
         value
@@ -261,15 +261,16 @@ def _lines(model: ReadModel) -> Sequence[str]:
     return (_LINES,) if model.sums else ()
 
 
-def _beside(document: Document, name: str) -> Any:
+def _beside(model: ReadModel, document: Document, name: str) -> Any:
     """What stands beside the document."""
-    return orjson.dumps(document.get(_LINES) or []).decode() if name == _LINES else document.get(name)
+    return orjson.dumps(layout.lines(model, document)).decode() if name == _LINES else document.get(name)
 
 
 def _upsert(table: str, key: str, names: Sequence[str], rows: int) -> str:
     places = ", ".join([f"({', '.join('?' * len(names))})"] * rows)
-    updates = ", ".join(f"{name} = excluded.{name}" for name in names if name not in {key, "position"})
+    columns = ", ".join(f'"{name}"' for name in names)
+    updates = ", ".join(f'"{name}" = excluded."{name}"' for name in names if name not in {key, "position"})
     return (
-        f"INSERT INTO {table} ({', '.join(names)}) VALUES {places} ON CONFLICT ({key}) DO UPDATE SET {updates}"  # noqa: S608 - constant names
+        f"INSERT INTO {table} ({columns}) VALUES {places} ON CONFLICT ({key}) DO UPDATE SET {updates}"  # noqa: S608 - constant names
         f" WHERE excluded.version > {table}.version"
     )

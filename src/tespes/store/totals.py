@@ -28,6 +28,7 @@ class Key:
         return first_after(self.begin) or ""
 
 
+Value = str | float
 By = str | Key  # a column, a field of the lines, or a key
 
 
@@ -49,25 +50,25 @@ class Total:
     :param sums: of their lines, by field
     """
 
-    of: str | None
+    of: Value | None
     documents: int
     sums: Mapping[str, int]
 
 
-def read(model: ReadModel, by: By, rows: Iterable[tuple[str | None, int, tuple[int, ...]]]) -> list[Total]:
-    """The totals, those that have nothing there first.
+def read(model: ReadModel, by: By, rows: Iterable[tuple[Value | None, int, tuple[int, ...]]]) -> list[Total]:
+    """The totals, those that have nothing there first, then numbers, then texts.
 
     :param rows: for each: column or term, how many documents, the sums in the model's order
     """
     found = [
         Total(_value(by, of), documents, dict(zip(model.sums, map(int, sums), strict=True))) for of, documents, sums in rows
     ]
-    return sorted(found, key=lambda each: (each.of is not None, each.of or ""))
+    return sorted(found, key=lambda each: (each.of is not None, isinstance(each.of, str), each.of))
 
 
-def _value(by: By, of: str | None) -> str | None:
+def _value(by: By, of: Value | None) -> Value | None:
     match by:
-        case Key() if of is not None:
+        case Key() if isinstance(of, str):
             return str(orjson.loads(of)[1])
         case _:
             return of
