@@ -17,7 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 TOLERANCE_S = 300
-MAX_BYTES = 4 * 2**20
+MAX_BYTES = 4 * 2**20  # no event is larger
+SILENCE_S = 60
 
 
 def is_genuine(key: bytes, headers: dict[str, str], body: bytes) -> bool:
@@ -59,17 +60,28 @@ def handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"  # keeps the connection for the next event
+        timeout = SILENCE_S  # of the connection: whoever says nothing for so long is left
 
         def do_POST(self) -> None:
-            size = int(self.headers.get("Content-Length", 0))
-            body = self.rfile.read(size) if size <= MAX_BYTES else b""
+            size = self.headers.get("Content-Length", "")
+            if not (size.isascii() and size.isdecimal()):
+                self._refuse(411)
+            elif len(size) > len(str(MAX_BYTES)) or int(size) > MAX_BYTES:
+                self._refuse(413)
+            else:
+                self._take(self.rfile.read(int(size)))
+
+        def _take(self, body: bytes) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
             if is_genuine(receiver.key, headers, body):
                 receiver.take(json.loads(body))
                 self._answer(204)
             else:
-                self.close_connection = True
-                self._answer(401)
+                self._refuse(401)
+
+        def _refuse(self, status: int) -> None:
+            self.close_connection = True
+            self._answer(status)
 
         def log_message(self, *_: object) -> None:
             """Silence: the events are what is printed."""

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -189,3 +190,22 @@ def test_the_receiver_of_the_examples_takes_each_event_once(start: Start, place:
     process.start()
     program.start()
     until(lambda: program.printed == expected(place), what=lambda: str(program.printed))
+
+
+@pytest.mark.parametrize(
+    ("length", "status"), [("", 411), ("many", 411), ("-1", 411), ("\u0664", 411), (str(4 * 2**20 + 1), 413), ("9" * 5000, 413)]
+)
+def test_the_receiver_of_the_examples_says_what_it_cannot_take(program: Program, length: str, status: int) -> None:
+    """Before it reads any of it, and it lives."""
+    program.start()
+    until(lambda: is_open(program.port))
+    with socket.create_connection(("127.0.0.1", program.port), timeout=10) as connection:
+        said = f"Content-Length: {length}\r\n" if length else ""
+        connection.sendall(f"POST / HTTP/1.1\r\nHost: x\r\n{said}\r\n".encode())
+        assert connection.makefile("rb").readline().split()[1] == str(status).encode()
+
+
+def is_open(port: int) -> bool:
+    """Whether somebody listens."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

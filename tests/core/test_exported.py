@@ -56,7 +56,9 @@ def of_the_task() -> list[Any]:
 
 def of_the_log() -> list[Any]:
     """That of everything."""
-    return [{"record": "log", "format": FORMAT}, *({"record": "entry", **layout.document(entry)} for entry in log())]
+    entries = log()
+    first = {"record": "log", "format": FORMAT, "position": entries[-1].position, "hash": entries[-1].hash}
+    return [first, *({"record": "entry", **layout.document(entry)} for entry in entries)]
 
 
 EXPORTS = {"task": of_the_task(), "log": of_the_log()}
@@ -96,22 +98,45 @@ def test_whatever_is_changed_is_found(lines: list[Any], data: st.DataObject) -> 
     path = data.draw(st.sampled_from(list(places(lines))))
     edited = changed(lines, path, data.draw(anything))
     assume(edited != lines)
-    try:
-        found = exported.verify(map(orjson.dumps, edited), KNOWN)
-    except errors.CorruptLog:
-        return
-    assert found.flaws
+    assert is_refused([orjson.dumps(line) for line in edited])
 
 
 @pytest.mark.parametrize("lines", EXPORTS.values(), ids=EXPORTS)
 @given(data=st.data())
 def test_whatever_is_missing_is_found(lines: list[Any], data: st.DataObject) -> None:
-    """But for a commit at the end: that there was one, only the next seal says."""
+    """But for a task's last commit: that there was one, only the whole log says."""
     left_out = data.draw(st.integers(0, len(lines) - 1))
-    is_last = lines[left_out]["record"] == "entry" and not any(each["record"] == "entry" for each in lines[left_out + 1 :])
-    assume(not is_last)
+    entries = [index for index, each in enumerate(lines) if each["record"] == "entry"]
+    assume(lines[0]["record"] == "log" or left_out != entries[-1])
+    assert is_refused([orjson.dumps(line) for line in lines[:left_out] + lines[left_out + 1 :]])
+
+
+@pytest.mark.parametrize("lines", EXPORTS.values(), ids=EXPORTS)
+@given(data=st.data())
+def test_whatever_is_cut_off_is_found(lines: list[Any], data: st.DataObject) -> None:
+    """After any line, also the first. Of a task its last lines are what proves it."""
+    left = data.draw(st.integers(0, len(lines) - 1))
+    assert is_refused([orjson.dumps(line) for line in lines[:left]])
+
+
+def test_a_name_that_stands_twice_in_a_line_is_found() -> None:
+    """Else one reader takes the first of them and the other one the last, and only one of them was checked."""
+    lines = [orjson.dumps(line) for line in EXPORTS["task"]]
+    twice = lines[1].replace(b'{"record":"entry",', b'{"record":"entry","stream":"another",', 1)
+    assert twice != lines[1]
+    assert is_refused([lines[0], twice, *lines[2:]])
+
+
+def test_only_what_is_proven_counts_as_sealed() -> None:
+    """A proof of nothing says nothing."""
+    proof = {"record": "proof", "position": 10**9, "index": 0, "size": 1, "path": [], "seal": 10**9}
+    lines = [*EXPORTS["task"], proof]
+    assert exported.verify(map(orjson.dumps, lines), KNOWN).sealed == len(crates.COMPLETE)
+
+
+def is_refused(lines: list[bytes]) -> bool:
+    """Whether a flaw is found, or nothing can be read."""
     try:
-        found = exported.verify(map(orjson.dumps, lines[:left_out] + lines[left_out + 1 :]), KNOWN)
+        return bool(exported.verify(lines, KNOWN).flaws)
     except errors.CorruptLog:
-        return
-    assert found.flaws
+        return True

@@ -98,7 +98,7 @@ async def test_what_was_taken_out_of_an_event_is_in_no_crate(a_store: Store, *, 
     sha256 = redact.sha256(left.encoded)
     order = events.DataRedacted(position=1, index=0, reason="a name was in it", fields=left.fields, sha256=sha256)
     await told(a_store, [order])
-    await a_store.log.redact(1, 0, left.encoded)
+    await a_store.log.redact(1, 0, first.commit.events[0], left.encoded)
     made = await crate.make(a_store, g.TASK, replace(crates.PUBLISHER, with_private=with_private))
     assert not any(b"two words" in content for content in made.files.values())
     verdict = exported.verify(made.files["events.jsonl"].splitlines(), KNOWN)

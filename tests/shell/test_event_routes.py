@@ -2,16 +2,18 @@
 
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from api_at_work import BY, Api, api_at_work
-from events_at_work import Events, events_at_work
+from events_at_work import Events, events_at_work, until
 
 import given as g
 from stores import Place, Stored, in_sqlite
 from tespes import events
 from tespes.events import codec
+from tespes.flow import checks
 from tespes.flow.shown import Wanted
 from tespes.store import Store
 from tespes.task import commands
@@ -156,6 +158,18 @@ class TestPages:
             assert (await running.page(task=FIRST))["skipped"] == 1
             async with running.stream(after=0) as client:
                 assert [each.last_id for each in await client.until_at(4)] == ["1", "2", "4"]
+
+    async def test_what_a_newer_release_writes_is_counted(self, a_store: Store) -> None:
+        """Also if nobody watches: where people look."""
+        async with events_at_work(a_store) as running:
+            known = (await running.append(FIRST, g.created())).commit
+            [event] = known.events
+            newer = replace(
+                known, id=str(uuid.uuid4()), stream=SECOND, events=(replace(event, type="TaskDreamt"),), decoded=None
+            )
+            await a_store.log.append(newer)
+            await until(lambda: running.feed.skipped == 1)
+            assert (await checks.feed(running.feed)()).document() == {"status": "ready", "skipped_events": 1}
 
 
 def of_a_newer_release(entry: Stored) -> Stored:

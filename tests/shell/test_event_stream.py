@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import json
 import os
@@ -25,9 +26,10 @@ from hypothesis import strategies as st
 import given as g
 import strategies  # noqa: F401 - sets the profile
 from servers import ROOT
-from stores import MongoDB, in_mongodb
+from stores import MongoDB, Place, in_mongodb
 from tespes import events
-from tespes.flow.shown import Wanted
+from tespes.events import Entry
+from tespes.flow.shown import ALL, Wanted
 from tespes.store import Store
 
 TASKS = tuple(letter * 32 for letter in "abc")
@@ -202,6 +204,24 @@ async def test_a_client_that_never_reads_costs_nothing(a_store: Store) -> None:
                 await other.events(1)
                 assert at_work.unsent_bytes < 5 * BIG
             await until(lambda: at_work.watchers == 1)
+
+
+async def test_nothing_is_kept_of_what_was_read_for_a_client(place: Place) -> None:
+    """But the piece that it is about to take, however many commits were read at once."""
+    async with place.open() as store, events_at_work(store) as at_work:
+        happened = [events.TaskDeferred(reason="x" * BIG)]
+        streams = {(await at_work.append(uuid.uuid4().hex, *happened)).commit.stream for _ in range(COUNT)}
+    async with place.open() as store, events_at_work(store) as at_work:
+        await until(lambda: at_work.feed._latest.end == COUNT)
+        clients = [at_work.feed.stream(ALL, 0, 5.0) for _ in range(3)]
+        for client in clients:
+            for _ in range(5):
+                assert len((await anext(client)).text) < 3 * BIG
+        gc.collect()
+        kept = [each.position for each in gc.get_objects() if type(each) is Entry and each.commit.stream in streams]
+        assert not kept
+        for client in clients:
+            await client.aclose()
 
 
 async def test_a_client_that_goes_is_noticed(a_store: Store) -> None:

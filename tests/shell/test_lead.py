@@ -204,9 +204,8 @@ async def test_who_took_a_lease_is_history_and_no_task(two: tuple[Store, Store])
     worker = Worker(two[0], "a")
     async with at_work(worker):
         await worker.works()
-    assert [each.event for each in await audit.history(two[0].log, "lease:work")] == [
-        events.LeaseTaken(name="work", holder="a")
-    ]
+    (taken,) = await audit.history(two[0].log, "lease:work")
+    assert [each.event for each in events.recorded(taken)] == [events.LeaseTaken(name="work", holder="a")]
     projector = Projector(two[0].log, two[0].documents, TASK_VIEW)
     await projector.project([entry for entry in await two[0].log.read(0) if not events.is_task(entry.commit.stream)])
     assert await two[0].documents.load(TASK_VIEW, ["lease:work"]) == {}

@@ -21,7 +21,7 @@ from simulated import Way
 from stores import MongoDB, Place
 from tespes import errors, events
 from tespes.events import Encoded, Meta, cloud, examples
-from tespes.flow import checks
+from tespes.flow import checks, publish
 from tespes.flow.health import Level
 from tespes.flow.lead import Contender, Lease
 from tespes.flow.publish import NAME, Publisher
@@ -201,6 +201,24 @@ async def test_an_exchange_of_another_kind_is_named_and_waited_for(
             await until(lambda: publishing.trouble is None)
         await saved(a_store, 3)
         assert (await check()).document() == {"status": "ready", "lag_commits": 0, "skipped_events": 0}
+
+
+async def test_who_says_nothing_is_named(a_store: Store, exchange: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In words: a person reads that."""
+    monkeypatch.setattr(publish, "_ANSWER_S", 0.2)
+    silent = asyncio.Event()
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await silent.wait()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        publishing = publisher(a_store, f"amqp://127.0.0.1:{port}/", exchange)
+        async with running(publishing):
+            await until(lambda: publishing.trouble is not None)
+            assert publishing.trouble == "RabbitMQ does not answer a login"
+        silent.set()
 
 
 async def test_what_the_broker_refuses_comes_again(

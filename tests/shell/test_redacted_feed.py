@@ -33,7 +33,7 @@ async def test_who_comes_to_a_live_stream_gets_what_is_left(a_store: Store) -> N
         sha256 = redact.sha256(left.encoded)
         order = events.DataRedacted(position=1, index=0, reason="asked for", fields=("reason",), sha256=sha256)
         await told(a_store, 2, order)
-        await a_store.log.redact(1, 0, left.encoded)
+        await a_store.log.redact(1, 0, first.commit.events[0], left.encoded)
         while b"DataRedacted" not in (await anext(live)).text:
             pass
         said = await anext(feed.stream(ALL, 0, quiet_s=1))

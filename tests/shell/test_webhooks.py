@@ -22,7 +22,7 @@ from receivers import KEY, NEVER, Answer, Receiver, Receivers
 from stores import MongoDB, Place
 from tespes import errors, events
 from tespes.background import Background
-from tespes.events import Meta, cloud
+from tespes.events import Meta, cloud, redact
 from tespes.flow import checks
 from tespes.flow.deliver import Delivery
 from tespes.flow.execute import By
@@ -192,14 +192,14 @@ class TestRefused:
         assert len(set(offered)) == 4
 
     async def test_what_is_the_matter_is_said_until_it_is_over(self, a_store: Store, receiver: Receiver) -> None:
-        """A line for the operator; without login and query of the URL."""
+        """A line for the operator, without what may be a secret in the URL: login, path and query."""
         receiver.usual = Answer(500)
         address = receiver.url.replace("127.0.0.1", "ada:hunter2@127.0.0.1") + "?token=hunter2"
         async with delivering(a_store, to(receiver, url=address)) as webhooks:
             await happen(a_store, 1)
             await until(lambda: len(receiver.offered) > 1)
             [standing] = await webhooks.look()
-            assert standing.trouble == f"{receiver.url}: 500 Internal Server Error"
+            assert standing.trouble == f"{receiver.url.removesuffix('/hook')}: 500 Internal Server Error"
             assert receiver.offered[0].headers["authorization"].startswith("Basic ")
             found = await checks.webhooks(webhooks)()
             assert (found.level, found.reason) == (Level.DEGRADED, f"a: {standing.trouble}")
@@ -352,6 +352,21 @@ class TestParked:
             await until(lambda: len(receiver.taken) == 4)
         assert receiver.sequences == await expected(a_store, ALL)
 
+    async def test_what_was_taken_out_while_it_waited_is_not_sent(self, a_store: Store, receiver: Receiver) -> None:
+        """Of the event that was refused, and of those that were read together with it."""
+        receiver.script += [Answer(410)]
+        async with delivering(a_store, to(receiver, types=frozenset({"TaskDeferred"}))) as webhooks:
+            await happen(a_store, 2)
+            await parked(webhooks)
+            for entry in await a_store.log.read(0):
+                if events.is_task(entry.commit.stream):
+                    was = entry.commit.events[0]
+                    await a_store.log.redact(entry.position, 0, was, redact.without(was, ["reason"]).encoded)
+            await webhooks.resume("a", OPERATOR)
+            await until(lambda: len(receiver.taken) == 2)
+        assert receiver.offered[0].document["data"]["reason"] == "no place"
+        assert [each["data"]["reason"] for each in receiver.taken] == [redact.REDACTED] * 2
+
     async def test_an_order_that_is_given_twice_is_given_once(self, a_store: Store, receiver: Receiver) -> None:
         """Resuming what is not parked is no event; what is not in the settings is not found."""
         webhooks = Webhooks(a_store.log, a_store.checkpoints, [to(receiver)])
@@ -379,15 +394,17 @@ class TestTheLog:
         assert receiver.sequences == await expected(a_store, ALL)
 
     async def test_what_only_a_newer_release_knows_is_left_out(self, place: Place, receiver: Receiver) -> None:
-        """A type that is unknown, and a version; the rest comes."""
+        """A type that is unknown, and a version; the rest comes, and what does not is counted."""
         async with place.open() as store:
             await happen(store, 3)
         entries = place.stored()
         entries[0]["events"][0]["v"] = 99
         entries[1]["events"][1]["type"] = "TaskTeleported"
         place.tamper(entries)
-        async with place.open() as store, delivering(store, to(receiver)):
+        async with place.open() as store, delivering(store, to(receiver)) as webhooks:
             await until(lambda: len(receiver.taken) == 4)
+            facts = (await checks.webhooks(webhooks)()).document()["webhooks"]
+            assert facts["a"]["skipped_events"] == 2
         expected_types = [
             cloud.type_of(name) for name in ("TaskSystemFailed", "TaskDeferred", "TaskDeferred", "TaskSystemFailed")
         ]

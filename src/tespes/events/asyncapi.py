@@ -17,7 +17,8 @@ _ABOUT: Final = ("task", "pulsar", "lease", "log", "webhook")
 _DESCRIPTION: Final = """\
 Every event of the log, at least once: CloudEvents 1.0 in the binary mode of their AMQP binding, attributes as headers and
 data as body. First copies come in the order of the log, and copies have the same `id` and `sequence`: whoever has seen a
-sequence drops whatever is not above it. What nobody has bound a queue for is gone: events of any age are at `GET /events`."""
+sequence drops whatever is not above it (but not in a queue with `x-overflow: reject-publish`, which mixes up the order:
+bind none). What nobody has bound a queue for is gone: events of any age are at `GET /events`."""
 
 _ATTRIBUTES: Final[dict[str, Data]] = {
     "specversion": {"const": cloud.SPECVERSION},

@@ -1,7 +1,8 @@
 """Events as everybody may see them: CloudEvents 1.0, by whatever door (AMQP, HTTP, webhooks).
 
 What users keep to themselves is left out: the inputs' contents, the values of environment variables, and what executors
-wrote. In the place of each such text stand its digest and its size. URLs of files are without login and query.
+wrote. In the place of each such text stand its digest and its size; of the texts of an event after the first thousand there
+is nothing, so that many short ones do not become something large. URLs of files are without login and query.
 
     sequence      = position of the commit in the log (16 digits), a dot, place of the event in the commit (4 digits)
     partitionkey  = subject = the stream: a task's id, or `pulsar:<name>` and the like
@@ -14,6 +15,7 @@ the position, the cursor of every door.
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -28,6 +30,7 @@ SPECVERSION: Final = "1.0"
 CONTENT_TYPE: Final = "application/json"
 TYPE_PREFIX: Final = "org.tespes."
 AMQP_PREFIX: Final = "cloudEvents_"  # of attributes among the headers, in the binary mode of the AMQP binding
+_DIGESTS: Final = 1000  # in an event
 _KEY_CHARACTERS: Final = 120  # RabbitMQ takes 255 bytes in a routing key
 
 Data = dict[str, Any]
@@ -103,8 +106,8 @@ def schema(name: str) -> Data:
     found = codec.schema(name)
     definitions = found.get("$defs", {})
     if name == "TaskCreated":
-        definitions["Input"]["properties"]["content"] = _TEXT_SCHEMA
-        definitions["Executor"]["properties"]["env"] = {"type": "object", "additionalProperties": _TEXT_SCHEMA}
+        definitions["Input"]["properties"]["content"] = _PERHAPS_SCHEMA
+        definitions["Executor"]["properties"]["env"] = {"type": "object", "additionalProperties": _PERHAPS_SCHEMA}
     if name == "ExecutorEnded":
         found["properties"] |= {"stdout": _TEXT_SCHEMA, "stderr": _TEXT_SCHEMA}
     return found
@@ -160,12 +163,12 @@ def _word(text: str) -> str:
 
 
 def _without_contents(data: Data) -> Data:
-    task = data["task"]
+    task, seen = data["task"], count()
     if "inputs" in task:
-        task["inputs"] = [_hidden(_shown(each), "content") for each in task["inputs"]]
+        task["inputs"] = [_hidden(_shown(each), "content", seen) for each in task["inputs"]]
     if "outputs" in task:
         task["outputs"] = [_shown(each) for each in task["outputs"]]
-    task["executors"] = [_without_values(each) for each in task["executors"]]
+    task["executors"] = [_without_values(each, seen) for each in task["executors"]]
     return data
 
 
@@ -173,21 +176,28 @@ def _shown(file: Data) -> Data:
     return {**file, "url": urls.shown(file["url"])} if "url" in file else file
 
 
-def _without_values(executor: Data) -> Data:
+def _without_values(executor: Data, seen: Iterator[int]) -> Data:
     if "env" not in executor:
         return executor
-    return {**executor, "env": {name: _digest(value) for name, value in executor["env"].items()}}
+    return {**executor, "env": {name: _digest(value, seen) for name, value in executor["env"].items()}}
 
 
 def _without_output(data: Data) -> Data:
-    return _hidden(_hidden(data, "stdout"), "stderr")
+    seen = count()
+    return _hidden(_hidden(data, "stdout", seen), "stderr", seen)
 
 
-def _hidden(data: Data, name: str) -> Data:
-    return {**data, name: _digest(data[name])} if name in data else data
+def _hidden(data: Data, name: str, seen: Iterator[int]) -> Data:
+    return {**data, name: _digest(data[name], seen)} if name in data else data
 
 
-def _digest(text: str) -> Data:
+def _digest(text: str, seen: Iterator[int]) -> Data | None:
+    """What stands in the place of a text.
+
+    :param seen: counts the texts of the event
+    """
+    if next(seen) >= _DIGESTS:
+        return None
     content = text.encode()
     return {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
 
@@ -199,3 +209,4 @@ _TEXT_SCHEMA: Data = {
     "properties": {"sha256": {"type": "string"}, "size_bytes": {"type": "integer", "minimum": 0}},
     "required": ["sha256", "size_bytes"],
 }
+_PERHAPS_SCHEMA: Data = {"anyOf": [_TEXT_SCHEMA, {"type": "null"}]}

@@ -36,16 +36,20 @@ def encode(event: Event) -> Encoded:
     return Encoded(name, VERSIONS[name], canonical.dumps(values).decode())
 
 
+def is_known(encoded: Encoded) -> bool:
+    """Whether this release knows the type, and the version is not newer than it."""
+    return 1 <= encoded.v <= VERSIONS.get(encoded.type, 0)
+
+
 def decode(encoded: Encoded) -> Event:
     """The event, lifted to its newest version.
 
     :raises errors.UnknownEvent: this release does not know the type, or the version is newer than this release
     :raises errors.CorruptLog: the data do not have the shape that their type and version promise
     """
-    known = VERSIONS.get(encoded.type)
-    if known is None or not 1 <= encoded.v <= known:
+    if not is_known(encoded):
         raise errors.UnknownEvent(f"{encoded.type} version {encoded.v} is not known to this release")
-    adapter = _ADAPTERS[encoded.type]
+    adapter, known = _ADAPTERS[encoded.type], VERSIONS[encoded.type]
     try:
         if encoded.v == known:
             return adapter.validate_json(encoded.data)

@@ -72,13 +72,21 @@ def without(encoded: Encoded, fields: Sequence[str]) -> Left:
     if kept:
         data["kept"] = [each for path, each in kept if path not in going]
     meant = {name for path in going for name in named[path]}
+    staying = {each["sha256"] for path, each in kept if path not in going}
     text = canonical.dumps(data).decode()
     original = encoded.sha256 if text == encoded.data else encoded.sha256 or sha256(encoded)
     return Left(
         encoded=replace(encoded, data=text, sha256=original),
         fields=tuple(name for name in fields if name in meant),
-        blobs=tuple(str(each["sha256"]) for path, each in kept if path in going),
+        blobs=tuple(str(each["sha256"]) for path, each in kept if path in going and each["sha256"] not in staying),
     )
+
+
+def kept(encoded: Encoded) -> frozenset[str]:
+    """The SHA-256 of the texts that are kept beside the event; others that it names are of files."""
+    if '"kept"' not in encoded.data:
+        return frozenset()
+    return frozenset(each["sha256"] for each in orjson.loads(encoded.data).get("kept", ()))
 
 
 def sha256(encoded: Encoded) -> str:

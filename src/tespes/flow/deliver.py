@@ -14,9 +14,9 @@ from typing import Final
 import structlog
 
 from tespes import errors
-from tespes.events import Entry, cloud
+from tespes.events import Entry, cloud, codec
 from tespes.events.cloud import CloudEvent
-from tespes.flow.follow import follow, patiently
+from tespes.flow.follow import follow, is_ahead, patiently
 from tespes.flow.lead import Lease
 from tespes.flow.post import Post, Refused
 from tespes.flow.webhooks import Parked, Webhook, Webhooks
@@ -26,6 +26,7 @@ _SAVE_EVERY_S: Final = 0.2
 _LOOK_EVERY_S: Final = 0.5
 _PAUSE_S, _PAUSE_AT_MOST_S = 0.5, 60.0
 _ASKED_AT_MOST_S: Final = 300.0  # of patience, whatever `Retry-After` says
+_FRESH_S: Final = 1.0  # for how long what was read may be sent: something may be taken out of it meanwhile
 
 _log = structlog.get_logger(__name__)
 
@@ -46,6 +47,7 @@ class Delivery:
         self._post = Post(webhook)
         self._lease = Lease(None, float("-inf"))
         self._done = self._saved = 0
+        self._read_s = float("-inf")
 
     async def run(self, lease: Lease) -> None:
         """Follow the log until cancelled. Whoever did it before is kept out first.
@@ -69,11 +71,9 @@ class Delivery:
         Such a position says nothing of what was delivered of this log: only so nothing is left out.
         """
         position = await self._checkpoints.position(self._webhook.stream)
-        head = await self._log.head()
-        if position <= head.position:
+        if not await is_ahead(self._log, position):
             return position
-        said = "a webhook is ahead of the log and begins anew"
-        _log.error(said, webhook=self._webhook.name, position=position, head=head.position)
+        _log.error("a webhook is ahead of the log and begins anew", webhook=self._webhook.name, position=position)
         await self._checkpoints.reset(self._webhook.stream, 0)
         return 0
 
@@ -87,50 +87,59 @@ class Delivery:
                 await self._save()
 
     async def _bring(self, entries: Sequence[Entry]) -> None:
+        self._read_s = time.monotonic()
         for entry in entries:
-            for event in self._wanted(entry):
-                await self._until_taken(event)
+            for index in self._wanted(entry):
+                await self._until_taken(entry, index)
             self._done = entry.position
 
-    def _wanted(self, entry: Entry) -> Iterator[CloudEvent]:
-        """Those of its events that the webhook gets. What only a newer release knows is left out, and said."""
+    def _wanted(self, entry: Entry) -> Iterator[int]:
+        """The places of those of its events that the webhook gets. What only a newer release knows is left out, and said."""
         if self._webhook.owner not in {None, entry.commit.meta.owner}:
             return
         for index, stored in enumerate(entry.commit.events):
-            if stored.type not in self._webhook.types:
-                continue
-            try:
-                event = cloud.one(entry, index, self._source)
-            except errors.UnknownEvent as error:
-                _log.warning("a webhook does not get an event", webhook=self._webhook.name, reason=str(error))
-            else:
-                yield event
+            if not codec.is_known(stored):
+                reason = f"{stored.type} version {stored.v} is not known to this release"
+                self._webhooks.skip(self._webhook.name, entry.position, reason)
+            elif stored.type in self._webhook.types:
+                yield index
 
-    async def _until_taken(self, event: CloudEvent) -> None:
+    async def _until_taken(self, entry: Entry, index: int) -> None:
         since, times = time.monotonic(), 0
-        while (refused := await self._offer(event)) is not None:
+        while (refused := await self._offer(await self._event(entry, index))) is not None:
             times += 1
-            self._complain(event, refused, times)
+            self._complain(entry.position, refused, times)
             left_s = since + (self._webhook.give_up_after_s or float("inf")) - time.monotonic()
             if refused.is_final or left_s <= 0:
-                await self._park(event.position, refused.reason)
+                await self._park(entry.position, refused.reason)
                 await self._resumed()
                 since, times = time.monotonic(), 0
             else:
                 await asyncio.sleep(min(_pause_s(times, refused.again_s), left_s))
+            self._read_s = float("-inf")
         self._webhooks.tell(self._webhook.name, None)
+
+    async def _event(self, entry: Entry, index: int) -> CloudEvent:
+        """The event as it is now: what was taken out of it is not sent any more, however long it had to wait.
+
+        :raises errors.CorruptLog: it cannot be read
+        """
+        if time.monotonic() - self._read_s > _FRESH_S:
+            read = partial(self._log.read_stream, entry.commit.stream, entry.commit.version - 1)
+            [entry, *_] = await patiently(self._webhook.stream, read) or [entry]
+        return cloud.one(entry, index, self._source)
 
     async def _offer(self, event: CloudEvent) -> Refused | None:
         if not self._lease.is_held:
             raise errors.LeaseLost(f"the lease {self._webhook.stream} was not renewed in time")
         return await self._post.send(event)
 
-    def _complain(self, event: CloudEvent, refused: Refused, times: int) -> None:
+    def _complain(self, position: int, refused: Refused, times: int) -> None:
         """Once in the log, and again and again where people look."""
         self._webhooks.tell(self._webhook.name, refused.reason)
         if times == 1:
             said = "a webhook does not take an event"
-            _log.warning(said, webhook=self._webhook.name, position=event.position, reason=refused.reason)
+            _log.warning(said, webhook=self._webhook.name, position=position, reason=refused.reason)
 
     async def _park(self, position: int, reason: str) -> None:
         await self._save()

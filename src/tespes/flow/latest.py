@@ -1,7 +1,8 @@
 """What came last, as it is sent: everybody who watches live shares it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from tespes.flow.shown import Shown, Wanted
@@ -32,12 +33,12 @@ class Latest:
         self._commits: list[Shown] = []
         self._bytes = 0
         self._last_end = -1
-        self._pieces: dict[Wanted, list[Sent]] = {}
+        self._newest: dict[Wanted, Sent] = {}
 
     def add(self, commits: Sequence[Shown]) -> None:
         """They follow the last ones."""
         self._last_end, self.end = self.end, commits[-1].position
-        self._pieces.clear()
+        self._newest.clear()
         self._commits += commits
         self._bytes += sum(map(_weight, commits))
         dropped = 0
@@ -49,10 +50,11 @@ class Latest:
     def forget(self) -> None:
         """Keep none of them: they are read anew if somebody wants them."""
         self._commits.clear()
+        self._newest.clear()
         self._bytes = 0
 
-    def pieces(self, wanted: Wanted, after: int) -> list[Sent] | None:
-        """What is wanted of what follows that position; None if that is not kept any more.
+    def piece(self, wanted: Wanted, after: int) -> Sent | None:
+        """The first piece of what follows that position; None if that is not kept any more.
 
         Who waited for what came last, as most do, gets the same bytes as all others who want the same.
         """
@@ -60,22 +62,24 @@ class Latest:
         if begin < 0:
             return None
         if after != self._last_end:
-            return in_pieces(self._commits[begin : begin + SLICE], wanted)
-        if wanted not in self._pieces:
-            self._pieces[wanted] = in_pieces(self._commits[begin:], wanted)
-        return self._pieces[wanted]
+            return first_piece(islice(self._commits, begin, begin + SLICE), wanted, after)
+        if wanted not in self._newest:
+            self._newest[wanted] = first_piece(islice(self._commits, begin, None), wanted, after)
+        return self._newest[wanted]
 
 
-def in_pieces(found: Sequence[Shown], wanted: Wanted) -> list[Sent]:
-    """What is wanted of these commits, not too much at a time: a client that reads slowly has one piece waiting for it."""
-    pieces, texts, size_bytes = list[Sent](), list[bytes](), 0
+def first_piece(found: Iterable[Shown], wanted: Wanted, after: int) -> Sent:
+    """What is wanted of the first of these commits, which follow that position.
+
+    It is not too much: a client that reads slowly has one piece waiting for it, and nothing else is kept for it.
+    """
+    texts, size_bytes, position = list[bytes](), 0, after
     for shown in found:
         texts.append(shown.sent(wanted))
-        size_bytes += len(texts[-1])
-        if size_bytes > _PIECE_BYTES or shown is found[-1]:
-            pieces.append(Sent(b"".join(texts), shown.position))
-            texts, size_bytes = [], 0
-    return pieces
+        size_bytes, position = size_bytes + len(texts[-1]), shown.position
+        if size_bytes > _PIECE_BYTES:
+            break
+    return Sent(b"".join(texts), position)
 
 
 def _weight(shown: Shown) -> int:

@@ -3,11 +3,14 @@
 At least once, and first copies in the order of the log. Every connection begins behind what is known to be confirmed and
 leaves nothing out from there. So whatever has arrived, from however many connections and processes, is the log up to some
 position; the lease only spares everybody a second copy of all of it.
+
+A queue that refuses messages (`x-overflow: reject-publish`) breaks the order in itself: what is on its way behind the one
+that was refused gets in as soon as there is room, and that one comes later. Nothing is missing there, but only ids help.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -21,7 +24,7 @@ from tespes import errors
 from tespes.events import Entry, cloud
 from tespes.flow import message
 from tespes.flow.flight import BROKEN, Flight
-from tespes.flow.follow import follow
+from tespes.flow.follow import follow, is_ahead
 from tespes.flow.lead import Lease
 from tespes.pulsar import broker
 from tespes.store import Checkpoints, Fence, Log
@@ -31,7 +34,7 @@ _AT_A_STRETCH: Final = 20
 _SAVE_EVERY_S: Final = 0.1
 _SLOW_S: Final = 5.0
 _CONFIRM_S: Final = 30.0
-_DECLARE_S: Final = 30.0
+_ANSWER_S: Final = 30.0
 _GOODBYE_S: Final = 3.0
 _BACK_OFF_S: Final = (0.2, 10.0)
 
@@ -82,10 +85,9 @@ class Publisher:
         beginning on nothing is left out, and consumers drop what they know.
         """
         position = await self._checkpoints.position(NAME)
-        head = await self._log.head()
-        if position <= head.position:
+        if not await is_ahead(self._log, position):
             return position
-        _log.error("the publisher is ahead of the log and begins anew", position=position, head=head.position)
+        _log.error("the publisher is ahead of the log and begins anew", position=position)
         await self._checkpoints.reset(NAME, 0)
         return 0
 
@@ -112,8 +114,9 @@ class Publisher:
 
     async def _connection(self) -> AbstractConnection:
         try:
-            with broker.talking():
-                return await broker.connect(self._url)
+            async with _answered("a login"):
+                with broker.talking():
+                    return await broker.connect(self._url)
         except ValueError as error:
             raise errors.SetupError("events.url cannot be read: write / and # in user or password as %2F and %23") from error
 
@@ -122,7 +125,7 @@ class Publisher:
 
         :raises errors.SetupError: there is another exchange of that name
         """
-        async with asyncio.timeout(_DECLARE_S):
+        async with _answered("who asks for the exchange"):
             channel = await connection.channel(publisher_confirms=True)
             try:
                 await channel.declare_exchange(self._exchange, aio_pika.ExchangeType.TOPIC, durable=True)
@@ -175,6 +178,16 @@ class Publisher:
     def _complain(self, group: BaseExceptionGroup[Any]) -> None:
         self.trouble = "; ".join(sorted(_reasons(group)))
         _log.warning("events cannot be published", exchange=self._exchange, reason=self.trouble)
+
+
+@contextlib.asynccontextmanager
+async def _answered(what: str) -> AsyncIterator[None]:
+    """:raises TimeoutError: it was not, in time; in words, for the library and Python have none."""
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            yield
+    except TimeoutError as error:
+        raise TimeoutError(f"RabbitMQ does not answer {what}") from error
 
 
 async def _say_goodbye(connection: AbstractConnection) -> None:

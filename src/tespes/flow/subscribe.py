@@ -1,8 +1,8 @@
 """What has happened, for others: by pages, and live.
 
 All who watch live share one reader of the log, and what it read last: each event is made into bytes once, and only if
-somebody wants it. Who waits is woken only for what he wants. Who is further behind reads the log by himself, a slice at a
-time, and nothing is kept for anybody: a client that reads slowly gets the next slice when it has taken the last one.
+somebody wants it. Who waits is woken only for what he wants. Who is further behind reads the log by himself, a piece at a
+time, and nothing is kept for anybody: a client that reads slowly gets the next piece when it has taken the last one.
 """
 
 import asyncio
@@ -13,13 +13,14 @@ from functools import partial
 from typing import Final
 
 from tespes import errors, events
-from tespes.events import Entry, redact
+from tespes.events import Entry, codec, redact
 from tespes.flow.follow import follow, patiently, wait
-from tespes.flow.latest import SLICE, Latest, Sent, in_pieces
+from tespes.flow.latest import SLICE, Latest, Sent, first_piece
 from tespes.flow.shown import ALL, Shown, Wanted
 from tespes.store import Log
 
 _LOOKED_AT: Final = 20_000
+_AT_FIRST: Final = 8  # commits: each may weigh a MiB, so it is seen first whether they do
 _PAGE_BYTES: Final = 16 * 2**20
 _REST_S: Final = 0.002
 _REST_EACH_S: Final = 0.001
@@ -56,6 +57,8 @@ class Feed:
 
     :param source: what their events have as their source, see `cloud.source`
     :param at_most: how many may watch live at a time
+
+    `skipped` counts the events that came since the start and that this release cannot read: they are not shown.
     """
 
     def __init__(self, log: Log, source: str, at_most: int) -> None:
@@ -66,6 +69,7 @@ class Feed:
         self._waiting: set[_Waiting] = set()
         self._lives: set[asyncio.Timeout] = set()
         self._closed = False
+        self.skipped = 0
 
     async def run(self) -> None:
         """Read the log for all who watch, until cancelled."""
@@ -133,18 +137,23 @@ class Feed:
 
         :raises errors.CorruptLog: see `Log.read`
         """
-        client = _Waiting(wanted, after)
+        client, at_once = _Waiting(wanted, after), _AT_FIRST
         while not self._closed:  # a driver may swallow the cancellation that ends whoever watches
-            pieces = self._latest.pieces(wanted, client.position)
-            if pieces is None:
-                entries = await patiently("a stream", partial(self._log.read, client.position, SLICE))
-                pieces = in_pieces([self._shown(entry) for entry in entries], wanted)
-                await asyncio.sleep(0)  # it may all have come from memory, and others want their turn
-            for piece in pieces:
+            piece = self._latest.piece(wanted, client.position)
+            if piece is None:
+                piece = await self._read(wanted, client.position, at_once)
+                at_once = min(2 * max(piece.position - client.position, 1), SLICE)
+            if piece.position > client.position:
                 client.position = piece.position
                 yield piece
             if client.position >= self._latest.end and not await self._is_woken(client, quiet_s):
                 yield Sent(b"", client.position)
+
+    async def _read(self, wanted: Wanted, after: int, at_once: int) -> Sent:
+        """The next piece, from the log; nothing else of what was read is kept while the client takes it."""
+        entries = await patiently("a stream", partial(self._log.read, after, at_once))
+        await asyncio.sleep(0)  # it may all have come from memory, and others want their turn
+        return first_piece(map(self._shown, entries), wanted, after)
 
     async def _is_woken(self, client: _Waiting, at_most_s: float) -> bool:
         """Whether something that it may want came in time."""
@@ -161,7 +170,9 @@ class Feed:
             self._latest.forget()
         self._latest.add([self._shown(entry) for entry in entries])
         streams = {entry.commit.stream for entry in entries}
-        types = {event.type for entry in entries for event in entry.commit.events}
+        happened = [event for entry in entries for event in entry.commit.events]
+        types = {event.type for event in happened}
+        self.skipped += sum(not codec.is_known(event) for event in happened)
         woken = {each for each in self._waiting if each.wanted.may_be_in(streams, types)}
         self._wake(woken)
         for each in self._waiting:
@@ -181,10 +192,10 @@ class Feed:
             found = [entry for stream in streams for entry in stream if after < entry.position <= head]
             yield sorted(found, key=lambda entry: entry.position), head
             return
-        end = min(head, after + _LOOKED_AT)
+        end, at_once = min(head, after + _LOOKED_AT), _AT_FIRST
         while after < end:
-            entries = await self._log.read(after, min(SLICE, end - after))
-            after = entries[-1].position
+            entries = await self._log.read_to(end, after, at_once)
+            after, at_once = entries[-1].position, min(2 * at_once, SLICE)
             yield entries, after
             await asyncio.sleep(0)
 

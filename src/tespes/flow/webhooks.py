@@ -4,6 +4,7 @@ That a webhook is parked is an event in a stream of its own, `webhook:<name>`, a
 process finds it there, a restart forgets nothing. `deliver` brings the events.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -54,8 +55,8 @@ class Webhook:
 
     @property
     def shown(self) -> str:
-        """Its URL for people, without a secret."""
-        return urls.shown(self.url)
+        """Where it is, for people: scheme, host and port. A path may be a secret, as that of many a chat is."""
+        return urls.origin(self.url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class Standing:
 
     :param position: up to which it has its events; :param lag: how many commits of the log come after that
     :param trouble: why its next event is not delivered yet, as far as this process knows
+    :param skipped: how many events this process left out, for it cannot read them
     """
 
     webhook: Webhook
@@ -88,6 +90,7 @@ class Standing:
     position: int
     lag: int
     trouble: str | None
+    skipped: int
 
 
 class Webhooks:
@@ -98,6 +101,7 @@ class Webhooks:
         self._log = log
         self._checkpoints = checkpoints
         self._troubles: dict[str, str] = {}
+        self._skipped = Counter[str]()
 
     async def prepare(self) -> None:
         """Let those that are new begin: they get whatever happens from now on, if they do not want it all."""
@@ -111,6 +115,11 @@ class Webhooks:
             self._troubles[name] = trouble
         elif self._troubles.pop(name, None) is not None:
             _log.info("a webhook takes its events again", webhook=name)
+
+    def skip(self, name: str, position: int, reason: str) -> None:
+        """An event is left out, for this release cannot read it."""
+        self._skipped[name] += 1
+        _log.warning("a webhook does not get an event", webhook=name, position=position, reason=reason)
 
     async def look(self) -> list[Standing]:
         """How all of them are doing."""
@@ -143,7 +152,8 @@ class Webhooks:
     async def _standing(self, webhook: Webhook) -> Standing:
         position = await self._checkpoints.position(webhook.stream)
         lag = max((await self._log.head()).position - position, 0)
-        return Standing(webhook, await self.state(webhook.name), position, lag, self._troubles.get(webhook.name))
+        name = webhook.name
+        return Standing(webhook, await self.state(name), position, lag, self._troubles.get(name), self._skipped[name])
 
     async def _append(self, name: str, event: events.WebhookParked | events.WebhookResumed, by: By) -> bool:
         """Whether that was not so already."""

@@ -38,3 +38,9 @@ def shown(url: str) -> str:
     except ValueError:
         return "a URL that cannot be read"
     return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port alone, of a URL whose path is nobody's business either."""
+    named, mark, rest = shown(url).partition("://")
+    return f"{named}{mark}{rest.partition('/')[0]}"
