@@ -12,12 +12,11 @@ from pathlib import Path
 from bench import report, seed
 from bench.bench import Bench
 from bench.report import at_least
-from tespes import events
 from tespes.events import seal
 from tespes.flow import audit
 from tespes.flow.lead import Lease
 from tespes.flow.reading import Known
-from tespes.flow.seal import HEADS_FILE, Pace, Sealer
+from tespes.flow.seal import HEADS_FILE, Pace, Sealer, heads
 from tespes.projections import USAGE
 from tespes.store import Options, Store
 
@@ -52,7 +51,7 @@ async def _seal(found: Store, state_dir: Path) -> float:
     end, begin = (await found.log.head()).position, time.perf_counter()
     sealer = Sealer(found.log, _KEY, Pace(1000, 0.2), state_dir / HEADS_FILE)
     sealing = asyncio.ensure_future(sealer.run(Lease(None, float("inf"))))
-    while max(_heads(state_dir / HEADS_FILE), default=0) < end:  # noqa: ASYNC110 - nothing tells
+    while _kept(state_dir / HEADS_FILE) < end:  # noqa: ASYNC110 - nothing tells
         await asyncio.sleep(0.1)
     taken_s = time.perf_counter() - begin
     sealing.cancel()
@@ -60,8 +59,9 @@ async def _seal(found: Store, state_dir: Path) -> float:
     return end / taken_s
 
 
-def _heads(path: Path) -> dict[int, events.HeadSigned]:
-    return audit.heads([path]) if path.is_file() else {}
+def _kept(path: Path) -> int:
+    """Up to which position the log is sealed."""
+    return max((head.position for head in heads([path])), default=0) if path.is_file() else 0
 
 
 async def _rates(bench: Bench, count: int, work: Callable[[], Awaitable[None]]) -> list[float]:

@@ -28,7 +28,6 @@ from tespes.flow.live import Live
 from tespes.flow.project import project_all
 from tespes.flow.read import TaskReader
 from tespes.flow.redact import Redactor
-from tespes.flow.seal import HEADS_FILE, Sealer
 from tespes.flow.transfers import Transfers
 from tespes.parts import TALKING, Given, Parts, build
 from tespes.settings import Settings
@@ -110,8 +109,7 @@ def _followers(given: Given, parts: Parts) -> Iterator[tuple[str, Run]]:
     if "dispatch" in given.roles:
         yield "dispatch", partial(contender.lead, "dispatch", _dispatching(given, parts))
     if "publish" in given.roles:
-        sealer = Sealer(opened.log, given.audit_key, configuration.pace(given.settings), given.settings.state_dir / HEADS_FILE)
-        yield seal.NAME, partial(contender.lead, seal.NAME, sealer.run)
+        yield seal.NAME, partial(contender.lead, seal.NAME, parts.sealer.run)
         yield publish.NAME, partial(contender.lead, publish.NAME, parts.publisher.run)
         source = cloud.source(given.settings.service.id)
         for webhook in parts.webhooks.all.values():

@@ -5,13 +5,15 @@ They read the store itself, beside a TESPES that runs; only `audit redact` asks 
 
 import argparse
 import asyncio
+import json
+import os
+import secrets
+import string
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
-
-import orjson
 
 from tespes import door, errors, logging, settings, show, store, surroundings, tes
 from tespes.door import Door, Load
@@ -19,11 +21,13 @@ from tespes.events import cloud
 from tespes.flow import audit, crate, export, exported, replay
 from tespes.flow.read import TaskReader, point
 from tespes.flow.reading import Known
-from tespes.flow.seal import HEADS_FILE
+from tespes.flow.seal import HEADS_FILE, heads
 from tespes.projections.crate import Publisher
 from tespes.settings import Settings
 
 _TAIL = 20
+_KEY_DIGITS = 64
+_OWNER_ONLY = 0o600
 _LOOK_EVERY_S = 0.2
 
 Command = Callable[[argparse.Namespace], Awaitable[int]]
@@ -45,7 +49,7 @@ def add_to(commands: Any, shared: argparse.ArgumentParser, load: Load) -> None:
     tail.add_argument("--after", type=int, metavar="N", help=f"begin after that position (default: the last {_TAIL} commits)")
     tail.add_argument("-f", "--follow", action="store_true", help="go on with what comes")
     trace = command(log, "trace", _trace, "all that belongs to a request, a trace, an event or a task")
-    trace.add_argument("id", help="a correlation id, a trace id, the id of the event that led to it, or a task's")
+    trace.add_argument("id", help="a correlation id, a trace id, the id of an event (it, and what it led to), or a task's")
     as_of = command(log, "as-of", _as_of, "a task as it was known then, whole")
     as_of.add_argument("task")
     as_of.add_argument("when", help="a position of the log, or a moment such as 2026-11-22T12:00:00Z")
@@ -61,7 +65,7 @@ def add_to(commands: Any, shared: argparse.ArgumentParser, load: Load) -> None:
     verify.add_argument(
         "--heads", action="append", type=Path, metavar="FILE", help="seals that were kept elsewhere, JSON lines"
     )
-    verify.add_argument("--log-only", action="store_true", help="leave the views out")
+    verify.add_argument("--log-only", action="store_true", help="leave out views, and texts that are kept beside events")
     verify.add_argument("--export", type=Path, metavar="FILE", help="check that export, and no store")
     redact = door.adder(shared, load)(checks, "redact", _redact, "take something out of a finished task's events")
     redact.add_argument("task")
@@ -134,7 +138,7 @@ async def _as_of(chosen: Settings, given: argparse.Namespace) -> int:
     async with _opened(chosen) as opened:
         reader = TaskReader(opened.log, opened.documents, opened.blobs, settings.showing(chosen))
         task = await reader.get(given.task, tes.View.FULL, when)
-    _say([orjson.dumps(task, option=orjson.OPT_INDENT_2).decode()])
+    _say(json.dumps(task, indent=2).split("\n"))
     return 0
 
 
@@ -144,7 +148,7 @@ async def _replay(chosen: Settings, given: argparse.Namespace) -> int:
         found = replay.between(opened.log, given.first, given.last, source)
         if given.dry_run:
             async for event in found:
-                _say([orjson.dumps(event.document()).decode()])
+                _say([json.dumps(event.document())])
             return 0
         url = chosen.events.url or chosen.rabbitmq.url
         named = url.get_secret_value() if url else surroundings.USUAL_URL
@@ -157,12 +161,13 @@ async def _export(chosen: Settings, given: argparse.Namespace) -> int:
     if given.format == "ro-crate":
         return await _export_crate(chosen, given)
     async with _opened(chosen) as opened:
-        with _written(given.to) as file:
-            if given.all:
+        if given.all:
+            with _written(given.to) as file:
                 async for line in export.whole_log(opened.log):
                     file.write(line)
-                return 0
-            found = await export.task_slice(opened.log, given.task)
+            return 0
+        found = await export.task_slice(opened.log, given.task)
+        with _written(given.to) as file:
             file.writelines(found.lines())
     _complain_of_unsealed(found.unsealed)
     return 0
@@ -190,18 +195,19 @@ async def _key(chosen: Settings, _: argparse.Namespace) -> int:
 
 async def _verify(chosen: Settings, given: argparse.Namespace) -> int:
     own = surroundings.public_audit_key(chosen)
-    keys = frozenset(given.key or ([own] if own else []))
+    keys = frozenset(map(_public_key, given.key)) if given.key else frozenset([own] if own else [])
     own_heads = chosen.state_dir / HEADS_FILE
     files = [*(given.heads or []), *([own_heads] if own_heads.is_file() and not given.export else [])]
-    known = Known(keys, audit.heads(files))
+    pace = None if given.export else settings.pace(chosen)
+    known = Known(keys, heads(files), pace)
     if given.export:
-        with given.export.open("rb") as file:
+        with _read(given.export) as file:
             what, found = str(given.export), exported.verify(file, known)
     else:
         async with _opened(chosen) as opened:
             what, found = opened.description, await audit.verify(opened, known, log_only=given.log_only)
     _say(show.verdict(what, found, is_key_known=bool(keys)))
-    return 1 if found.flaws else 0
+    return 1 if found.flaws or found.unfinished else 0
 
 
 async def _redact(doors: Door, given: argparse.Namespace) -> None:
@@ -213,11 +219,40 @@ async def _redact(doors: Door, given: argparse.Namespace) -> None:
 
 @contextmanager
 def _written(path: Path | None) -> Iterator[BinaryIO]:
+    """What is written there takes the place of what was, once it is whole; only its owner may read it."""
     if path is None:
         yield sys.stdout.buffer
         return
-    with path.open("wb") as file:
-        yield file
+    if path.exists() and not path.is_file():  # a pipe, a device
+        with path.open("wb") as file:
+            yield file
+        return
+    path = path.resolve()
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY), "wb") as file:  # noqa: PTH123 - by its number
+            yield file
+        fresh.replace(path)
+    except OSError as error:
+        raise errors.SetupError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+
+
+@contextmanager
+def _read(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise errors.SetupError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _public_key(text: str) -> str:
+    if len(text) != _KEY_DIGITS or not set(text) <= set(string.hexdigits):
+        raise errors.SetupError(f"{text!r} is no public key: {_KEY_DIGITS} hexadecimal digits are, see `tespes audit key`")
+    return text.lower()
 
 
 def _complain_of_unsealed(positions: Sequence[int]) -> None:
@@ -227,4 +262,4 @@ def _complain_of_unsealed(positions: Sequence[int]) -> None:
 
 def _say(lines: Iterable[str]) -> None:
     for line in lines:
-        print(line)  # noqa: T201 - the command's product
+        print(door.plain(line))  # noqa: T201 - the command's product

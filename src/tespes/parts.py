@@ -20,6 +20,7 @@ from tespes.flow.projections import Projections
 from tespes.flow.publish import Publisher
 from tespes.flow.pulsars import Pulsars
 from tespes.flow.room import Room
+from tespes.flow.seal import HEADS_FILE, Sealer
 from tespes.flow.signs import Signs
 from tespes.flow.subscribe import Feed
 from tespes.flow.uploads import Uploads
@@ -68,6 +69,7 @@ class Parts:
     uploads: Uploads
     projectors: Sequence[Projector]
     projections: Projections
+    sealer: Sealer
     publisher: Publisher
     webhooks: Webhooks
     health: Health
@@ -82,14 +84,17 @@ def build(given: Given) -> Parts:
     links = {name: _link(given, site, Listener(name, tasks, results, signs)) for name, site in given.sites.items()}
     storage = Storage(configuration.storage_options(settings))
     projections = Projections(opened.log, opened.documents, given.models)
+    sealer = Sealer(opened.log, given.audit_key, configuration.pace(settings), settings.state_dir / HEADS_FILE)
     publisher = _publisher(given)
     webhooks = Webhooks(opened.log, opened.checkpoints, configuration.webhooks(settings))
+    talking = links if given.roles & TALKING else {}
+    feed = Feed(opened.log, cloud.source(settings.service.id), settings.streams.at_most)
     return Parts(
         tasks=tasks,
         results=results,
         signs=signs,
         bell=Bell(opened.log),
-        feed=Feed(opened.log, cloud.source(settings.service.id), settings.streams.at_most),
+        feed=feed,
         links=links,
         pulsars=Pulsars(opened.log, links),
         make_room=partial(Room, given.sites, configuration.defaults(settings), settings.placement.patience_s),
@@ -97,9 +102,13 @@ def build(given: Given) -> Parts:
         uploads=Uploads(opened.uploads, storage, tasks, opened.log),
         projectors=[Projector(opened.log, opened.documents, model) for model in given.models],
         projections=projections,
+        sealer=sealer,
         publisher=publisher,
         webhooks=webhooks,
-        health=Health(_checks(given, projections, publisher, webhooks, links if given.roles & TALKING else {})),
+        health=Health(
+            _checks(given, projections, publisher, webhooks, talking)
+            | {"seal": checks.sealing(sealer), "feed": checks.feed(feed)}
+        ),
     )
 
 

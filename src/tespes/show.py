@@ -17,21 +17,26 @@ def serving(url: str, uses: Iterable[str]) -> None:
     print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201 - the command line's own output
 
 
-def history(recorded: Sequence[Recorded]) -> Iterator[str]:
+def history(entries: Iterable[Entry]) -> Iterator[str]:
     """A task's events, a line each: position, time, event, what it says, who caused it."""
-    for each in recorded:
-        yield f"{each.position:>8}  {moment.text(each.at)}  {line(each.event)}  [{each.meta.actor}]"
+    for each in entries:
+        yield from _events(each, "")
 
 
 def entry(found: Entry) -> Iterator[str]:
-    """A commit's events, a line each, with the stream they are in; what this release does not know is named only."""
-    meta, stream = found.commit.meta, found.commit.stream
+    """A commit's events, a line each, with the stream they are in."""
+    return _events(found, f"{found.commit.stream}  ")
+
+
+def _events(found: Entry, stream: str) -> Iterator[str]:
+    """What this release does not know is named only."""
+    meta = found.commit.meta
     for encoded in found.commit.events:
         try:
             said = line(codec.decode(encoded))
         except (errors.UnknownEvent, errors.CorruptLog) as error:
             said = f"{encoded.type:<{_NAME_WIDTH}} {error}"
-        yield f"{found.position:>8}  {moment.text(meta.at)}  {stream}  {said}  [{meta.actor}]"
+        yield f"{found.position:>8}  {moment.text(meta.at)}  {stream}{said}  [{meta.actor}]"
 
 
 def since(begin: datetime, each: Recorded) -> str:
@@ -106,9 +111,10 @@ def verdict(store: str, found: Verdict, *, is_key_known: bool) -> Iterator[str]:
         fields = " ".join(f"--field {field}" for field in each.fields)
         command = f"tespes audit redact {each.task_id} {fields} --reason …"
         yield f"position {each.position} still has what was to be taken out; finish it: {command}"
+    yield from found.behind
     for flaw in found.flaws:
         yield f"position {flaw.position} {flaw.what}"
-    if not found.flaws:
+    if not found.flaws and not found.unfinished:
         yield f"sound: positions and versions run without a hole, the hash chain verifies, {_views(found)}"
 
 

@@ -1,7 +1,7 @@
 """The auditors' commands, beside a TESPES that runs and after it ended."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,10 @@ import pytest
 
 import servers
 from servers import Tespes
+from tespes import errors
 from tespes.__main__ import main
+from tespes.events.cloud import CloudEvent
+from tespes.flow import replay
 from tespes.local.rabbitmq import PrivateRabbitMQ
 
 SECRET = "Doe-4711"  # noqa: S105 - a secret of the tests
@@ -103,6 +106,52 @@ def test_an_export_is_verified_anywhere(audit: Auditor, tmp_path: Path) -> None:
     assert (found.status, found.err.count("\n")) == (2, 1)
 
 
+def test_an_export_takes_a_place_only_when_it_is_whole(audit: Auditor, tmp_path: Path) -> None:
+    """What was there before stays until then; only its owner may read it, for it has secrets in it."""
+    file = tmp_path / "task.jsonl"
+    file.write_text("another one")
+    assert audit("export", "0" * 32, "--to", file).status == 2
+    assert file.read_text() == "another one"
+    assert audit("export", audit.canceled(), "--to", file).status == 0
+    assert (file.stat().st_mode & 0o777, list(tmp_path.iterdir())) == (0o600, [file])
+
+
+def test_what_a_person_has_to_mend_is_one_sentence(audit: Auditor, tmp_path: Path) -> None:
+    """Files that are not there, keys that are none, a URL that is none."""
+    nowhere = tmp_path / "nowhere" / "x"
+    for words in (
+        ("audit", "verify", "--export", nowhere),
+        ("export", "--all", "--to", nowhere),
+        ("audit", "verify", "--key", "zz"),
+        ("audit", "verify", "--heads", nowhere),
+    ):
+        found = audit(*words)
+        assert (found.status, found.err.count("\n")) == (2, 1), found.err
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1", "amqp://127.0.0.1:port", "amqp://"])
+async def test_only_a_rabbitmq_is_published_to(url: str) -> None:
+    """What the settings say may be anything."""
+
+    async def nothing() -> AsyncIterator[CloudEvent]:
+        for _ in ():
+            yield _
+
+    with pytest.raises(errors.SetupError, match="no URL"):
+        await replay.publish(nothing(), url, "tespes")
+
+
+def test_nothing_in_the_log_moves_a_terminal(audit: Auditor) -> None:
+    """A reason is what somebody wrote: no line of its own, no escape."""
+    task_id = audit.canceled()
+    reason = "\x1b[2J looks like\n       1  2026-11-22T12:00:00.000Z  TaskCompleted"
+    words = ("--url", audit.tespes.url, "--field", "task.name", "--reason", reason)
+    before = len(audit("log", "show", task_id).out.splitlines())
+    assert audit("audit", "redact", task_id, *words).status == 0
+    shown = audit("log", "show", task_id).out
+    assert (len(shown.splitlines()), "\x1b" in shown) == (before + 1, False)
+
+
 def test_history_is_shown_in_many_ways(audit: Auditor) -> None:
     """One task's, the end of the log, and a task as it was known then."""
     task_id = audit.canceled()
@@ -127,6 +176,9 @@ def test_all_that_belongs_to_a_task_is_found(audit: Auditor) -> None:
     task_id = audit.canceled()
     lines = audit("log", "trace", task_id).out.splitlines()
     assert len(lines) == len(audit("log", "show", task_id).out.splitlines())
+    position = lines[0].split()[0]
+    (event, *_) = map(json.loads, audit("replay", "--from", position, "--to", position, "--dry-run").out.splitlines())
+    assert lines[0] in audit("log", "trace", event["id"]).out
     assert "no event belongs to nothing" in audit("log", "trace", "nothing").err
 
 

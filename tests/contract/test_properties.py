@@ -420,8 +420,9 @@ class TestTampering:
     @staticmethod
     async def _folded(opened: Store, stream: str) -> Document:
         view = None
-        for recorded in await audit.history(opened.log, stream):
-            view = TASK_VIEW.apply(view, recorded)
+        for entry in await audit.history(opened.log, stream):
+            for recorded in events.recorded(entry):
+                view = TASK_VIEW.apply(view, recorded)
         assert view is not None
         return dict(view)
 

@@ -1,15 +1,22 @@
 """What was taken out of a task is nowhere any more, and the log still proves everything else."""
 
+import asyncio
+import hashlib
 import json
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pymongo import MongoClient
 
 import given as g
 import sealed
-from stores import Place, Stored
+from stores import Place, Stored, in_sqlite
 from tespes import errors, events, tes
+from tespes.__main__ import main
 from tespes.events import Outcome, redact
 from tespes.events.chain import Flaw
 from tespes.flow import audit, texts
@@ -19,7 +26,7 @@ from tespes.flow.project import Projector
 from tespes.flow.read import TaskReader
 from tespes.flow.reading import Known
 from tespes.flow.redact import Redactor
-from tespes.projections import TASK_VIEW
+from tespes.projections import TASK_VIEW, USAGE
 from tespes.store import Store
 from tespes.task import commands
 
@@ -40,12 +47,12 @@ class Ended:
         self.id = ""
         self._projected = 0
 
-    async def begin(self, content: str = LONG_SECRET) -> str:
-        """A task that waits for a place; its id."""
+    async def begin(self, *contents: str) -> str:
+        """A task that waits for a place, with these inputs; its id."""
         submitted = tes.Task(
             name="a name",
             tags={"patient": SECRET},
-            inputs=(tes.Input(path="/in", content=content),),
+            inputs=tuple(tes.Input(path=f"/in{index}", content=each) for index, each in enumerate(contents or (LONG_SECRET,))),
             executors=(tes.Executor(image="alpine", command=("true",), env={"PASSWORD": SECRET}),),
         )
         task, kept = await texts.keep_contents(self.store.blobs, submitted)
@@ -53,12 +60,29 @@ class Ended:
 
     async def end(self) -> None:
         """It runs, prints the secret, and ends."""
-        self.id = await self.begin()
-        printed = events.ExecutorEnded(attempt=1, executor=0, exit_code=0, started_at=g.at(1), ended_at=g.at(2), stdout=PRINTED)
-        schedule = commands.ScheduleAttempt(task_id=self.id, pulsar="site-a", runtime="sandbox")
-        for command in (schedule, g.claim(), g.result(Outcome.SUCCEEDED, printed)):
-            await self.tasks.execute(self.id, command, BY)
+        self.id = await self.run(await self.begin())
         await self.project()
+
+    async def run(self, task_id: str) -> str:
+        """It takes its input, prints the secret, and ends."""
+        printed = events.ExecutorEnded(attempt=1, executor=0, exit_code=0, started_at=g.at(1), ended_at=g.at(2), stdout=PRINTED)
+        digest = hashlib.sha256(LONG_SECRET.encode()).hexdigest()
+        taken = events.File(path="/in0", size_bytes=len(LONG_SECRET), sha256=digest)
+        result = g.result(Outcome.SUCCEEDED, printed)
+        result = replace(result, result=replace(result.result, inputs=(taken,)))
+        schedule = commands.ScheduleAttempt(task_id=task_id, pulsar="site-a", runtime="sandbox")
+        for command in (schedule, g.claim(), result):
+            await self.tasks.execute(task_id, command, BY)
+        return task_id
+
+    async def order(self, fields: list[str]) -> tuple[events.DataRedacted, redact.Left]:
+        """Somebody begins to take these out of its first event, and is cut off; what is to be left."""
+        entries = await self.store.log.read_stream(self.id)
+        left = redact.without(entries[0].commit.events[0], fields)
+        position, digest = entries[0].position, redact.sha256(left.encoded)
+        order = events.DataRedacted(position=position, index=0, reason="r", fields=left.fields, sha256=digest)
+        await self.store.log.append(events.commit("1" * 32, self.id, entries[-1].last_version + 1, [order], sealed.META))
+        return order, left
 
     async def project(self) -> None:
         """The view knows what is in the log."""
@@ -106,7 +130,7 @@ async def test_what_was_taken_out_is_shown_nowhere(ended: Ended) -> None:
 async def test_who_and_why_are_on_record(ended: Ended) -> None:
     """In the task's own history, with the digest of what is left."""
     (done,) = await ended.redactor.redact(ended.id, [ENV], "asked for by the patient", BY)
-    last = (await audit.history(ended.store.log, ended.id))[-1]
+    *_, last = events.recorded((await audit.history(ended.store.log, ended.id))[-1])
     assert (last.event, last.meta.actor, last.meta.owner) == (done, "operator", "anonymous")
     (entry,) = await ended.store.log.read_as_is(done.position - 1, 1)
     assert redact.sha256(entry.commit.events[done.index]) == done.sha256
@@ -124,13 +148,7 @@ async def test_asking_again_changes_nothing(ended: Ended) -> None:
 
 async def test_what_was_cut_off_is_told_and_finished_by_asking_again(ended: Ended) -> None:
     """The event is there, the data are not replaced: readers heed it already."""
-    entries = await ended.store.log.read_stream(ended.id)
-    left = redact.without(entries[0].commit.events[0], [ENV, CONTENT])
-    order = events.DataRedacted(
-        position=entries[0].position, index=0, reason="r", fields=left.fields, sha256=redact.sha256(left.encoded)
-    )
-    version = entries[-1].last_version + 1
-    await ended.store.log.append(events.commit("1" * 32, ended.id, version, [order], sealed.META))
+    order, left = await ended.order([ENV, CONTENT])
     await ended.project()
     found = await audit.verify(ended.store)
     assert found.flaws == ()
@@ -148,6 +166,23 @@ async def test_what_was_cut_off_is_told_and_finished_by_asking_again(ended: Ende
         await ended.store.blobs.get(blob)
 
 
+def test_what_is_unfinished_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command's exit status says so, and its output what to do."""
+
+    async def cut_off() -> None:
+        async with in_sqlite(tmp_path).open() as opened:
+            task = Ended(opened)
+            await task.projector.prepare()
+            await task.end()
+            await task.order([ENV])
+
+    asyncio.run(cut_off())
+    assert main(["audit", "verify", "--state-dir", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert f"--field {ENV}" in said
+    assert "sound" not in said
+
+
 async def test_a_text_that_another_task_has_too_stays_for_that(ended: Ended) -> None:
     """Blobs are shared: only the last one who names it takes it away."""
     other = await ended.begin()
@@ -158,6 +193,58 @@ async def test_a_text_that_another_task_has_too_stays_for_that(ended: Ended) -> 
     await ended.redactor.redact(other, [CONTENT], "r", BY)
     assert LONG_SECRET not in json.dumps(await ended.reader.get(other, tes.View.FULL))
     assert done.index == 0
+
+
+async def test_a_text_that_the_task_has_twice_stays_for_the_other(ended: Ended) -> None:
+    """Both inputs name the same blob."""
+    twice = await ended.run(await ended.begin(LONG_SECRET, LONG_SECRET))
+    await ended.redactor.redact(ended.id, [CONTENT], "r", BY)
+    await ended.redactor.redact(twice, [CONTENT], "r", BY)
+    assert json.dumps(await ended.reader.get(twice, tes.View.FULL)).count(LONG_SECRET) == 1
+    await ended.redactor.redact(twice, ["task.inputs.1.content"], "r", BY)
+    assert "a long secret" not in json.dumps(await ended.reader.get(twice, tes.View.FULL))
+
+
+async def test_two_at_once_both_are_done(ended: Ended) -> None:
+    """By the same process, or by another one: none puts back what the other took out."""
+    others = [Redactor(ended.store.log, ended.store.blobs, ended.tasks) for _ in range(2)]
+    fields = [[ENV], ["task.name"], ["task.tags"], [CONTENT]]
+    redactors = [ended.redactor, ended.redactor, *others]
+    await asyncio.gather(*(each.redact(ended.id, names, "r", BY) for each, names in zip(redactors, fields, strict=True)))
+    found = await audit.verify(ended.store, log_only=True)
+    assert (found.flaws, found.unfinished) == ((), ())
+    (entry,) = await ended.store.log.read_as_is(0, 1)
+    assert entry.commit.events[0].data.count(redact.REDACTED) == 4
+
+
+async def test_what_changed_meanwhile_is_not_overwritten(ended: Ended) -> None:
+    """What is left was made of other data."""
+    (entry,) = await ended.store.log.read_as_is(0, 1)
+    was = entry.commit.events[0]
+    assert await ended.store.log.redact(1, 0, was, redact.without(was, [ENV]).encoded)
+    assert not await ended.store.log.redact(1, 0, was, redact.without(was, ["task.name"]).encoded)
+    (entry,) = await ended.store.log.read_as_is(0, 1)
+    assert entry.commit.events[0] == redact.without(was, [ENV]).encoded
+
+
+async def test_somebody_who_reads_the_file_is_not_waited_for_and_it_is_said(tmp_path: Path) -> None:
+    """Writers go on; what was taken out is in the file until it is asked for again."""
+    place = in_sqlite(tmp_path)
+    async with place.open() as opened:
+        task = Ended(opened)
+        await task.projector.prepare()
+        await task.end()
+        with closing(sqlite3.connect(tmp_path / "log.sqlite3")) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM log").fetchone()
+            asked = asyncio.create_task(task.redactor.redact(task.id, ["stdout"], "r", BY))
+            async with asyncio.timeout(20):
+                await asyncio.gather(*(task.begin() for _ in range(5)))
+                with pytest.raises(errors.StoreUnavailable, match="still in the file"):
+                    await asked
+            assert PRINTED.encode() in _bytes(tmp_path, "log.sqlite3*")
+        assert await task.redactor.redact(task.id, ["stdout"], "r", BY) == []
+        assert PRINTED.encode() not in _bytes(tmp_path, "log.sqlite3*")
 
 
 async def test_a_task_that_still_needs_its_data_keeps_them(ended: Ended) -> None:
@@ -197,6 +284,41 @@ async def test_a_replacement_that_was_changed_is_found(place: Place, ended: Ende
     assert [flaw.position for flaw in await _flaws(place, without)] == [done.position]
 
 
+async def test_a_text_that_is_gone_without_an_order_is_found(ended: Ended) -> None:
+    """It is kept beside its event, which says what it was."""
+    await ended.store.blobs.remove(hashlib.sha256(LONG_SECRET.encode()).hexdigest())
+    (flaw,) = (await audit.verify(ended.store)).flaws
+    assert (flaw.position, "missing" in flaw.what) == (1, True)
+    assert (await audit.verify(ended.store, log_only=True)).flaws == ()
+
+
+async def test_what_lists_find_a_task_by_is_checked_too(place: Place, ended: Ended) -> None:
+    """It stands beside the document, and is made of it."""
+    _change_column(place, "state", "CANCELED")
+    (flaw,) = (await audit.verify(ended.store)).flaws
+    assert "found by" in flaw.what
+
+
+async def test_a_document_of_no_task_is_found_wherever_it_is(ended: Ended) -> None:
+    """Also behind the end of the log; and how far each view is, is said."""
+    stored = (await ended.store.documents.load(TASK_VIEW, [ended.id]))[ended.id]
+    forged = stored | {"id": "f" * 32, "position": 1000}
+    await ended.store.documents.save(TASK_VIEW, [forged], 0)
+    found = await audit.verify(ended.store)
+    assert ["not in the log" in flaw.what for flaw in found.flaws] == [True]
+    assert [USAGE.name in line for line in found.behind] == [True]
+
+
+def _change_column(place: Place, name: str, value: str) -> None:
+    """Of all documents, behind TESPES's back; the documents stay as they are."""
+    if place.options.mongodb_uri is None:
+        with closing(sqlite3.connect(place.state_dir / "views.sqlite3")) as database, database:
+            database.execute(f"UPDATE {TASK_VIEW.table} SET {name} = ?", (value,))  # noqa: S608 - constants
+        return
+    with MongoClient[Stored](place.options.mongodb_uri) as client:
+        client[place.options.mongodb_database][TASK_VIEW.table].update_many({}, {"$set": {name: value}})
+
+
 async def _flaws(place: Place, entries: list[Stored]) -> tuple[Flaw, ...]:
     place.tamper(entries)
     async with place.open(writable=False) as opened:
@@ -207,9 +329,14 @@ def _traces(place: Place) -> bool:
     """Whether any of the secrets is anywhere in the database."""
     secrets = (SECRET.encode(), b"a long secret")
     if place.options.mongodb_uri is None:
-        found = b"".join(path.read_bytes() for path in sorted(place.state_dir.glob("*.sqlite3*")))
+        found = _bytes(place.state_dir, "*.sqlite3*")
     else:
         with MongoClient[Stored](place.options.mongodb_uri) as client:
             database = client[place.options.mongodb_database]
             found = repr([list(database[name].find()) for name in database.list_collection_names()]).encode()
     return any(secret in found for secret in secrets)
+
+
+def _bytes(directory: Path, names: str) -> bytes:
+    """What is in these files."""
+    return b"".join(path.read_bytes() for path in sorted(directory.glob(names)))

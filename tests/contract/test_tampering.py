@@ -5,8 +5,11 @@ What needs no seals is in `test_properties.TestTampering`: one change, anywhere,
 
 import copy
 import json
+import sqlite3
 import uuid
 from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +17,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import oracle
 import sealed
-from stores import Place, Stored
-from tespes import events
+from stores import Place, Stored, in_sqlite
+from tespes import errors, events
 from tespes.events import chain, seal
 from tespes.flow import audit
+from tespes.flow import seal as kept
 from tespes.flow.reading import Known
+from tespes.flow.seal import Pace
 
 TASKS = 3
 
@@ -71,7 +76,7 @@ def seals(entries: Sequence[Stored]) -> list[Stored]:
 async def test_a_sealed_log_verifies(place: Place, written: list[Stored], tmp_path: Path) -> None:
     """With the key, with the seals that were kept elsewhere, and with neither."""
     oracle.check(written)
-    heads = audit.heads([tmp_path / "heads.jsonl"])
+    heads = kept.heads([tmp_path / "heads.jsonl"])
     assert len(heads) == len(seals(written))
     for known in (Known(sealed.PUBLIC), Known(sealed.PUBLIC, heads), Known()):
         found = await verdict(place, known=known)
@@ -89,6 +94,39 @@ async def test_a_log_that_was_made_anew_is_not_what_was_sealed(place: Place, wri
     covering = next(head for head in first if head["first"] <= position <= head["position"])
     assert flaw.position == covering["first"]
     assert "not what was sealed" in flaw.what
+
+
+@pytest.mark.parametrize("where", ["id", "beside an event", "in an event", "meta"])
+async def test_what_no_hash_covers_is_as_it_was_written_too(place: Place, written: list[Stored], where: str) -> None:
+    """Such as the events' ids: they can be told from the commit's."""
+    position = scheduled(written)
+    anew = copy.deepcopy(written)
+    entry = anew[position - 1]
+    match where:
+        case "id":
+            entry["events"][0]["id"] = str(uuid.uuid4())
+        case "beside an event":
+            entry["events"][0]["note"] = "was never there"
+        case "in an event":
+            entry["events"][0]["sha256"] = None
+        case _:
+            entry["meta"]["at"] = entry["meta"]["at"].replace("Z", "+00:00")
+    found = await verdict(place, anew)
+    assert [flaw.position for flaw in found.flaws] == [position]
+
+
+async def test_a_text_that_is_no_utf8_is_found(tmp_path: Path) -> None:
+    """SQLite takes any bytes for a text."""
+    place = in_sqlite(tmp_path)
+    async with place.open() as opened:
+        await sealed.write(opened, TASKS)
+    with closing(sqlite3.connect(tmp_path / "log.sqlite3")) as database, database:
+        database.execute("UPDATE log SET events = CAST(x'ff' || events AS TEXT) WHERE position = 5")
+    async with place.open(writable=False) as opened:
+        found = await audit.verify(opened)
+        with pytest.raises(errors.CorruptLog, match="UTF-8"):
+            await opened.log.read(0)
+    assert [flaw.position for flaw in found.flaws] == [5]
 
 
 async def test_an_inserted_commit_is_found(place: Place, written: list[Stored]) -> None:
@@ -147,10 +185,10 @@ async def test_an_end_that_was_cut_off_is_found_with_a_seal_kept_elsewhere(
     place: Place, written: list[Stored], tmp_path: Path
 ) -> None:
     """Nothing in the database tells; the file beside it, or whoever keeps what was published, does."""
-    last = max(audit.heads([tmp_path / "heads.jsonl"]))
+    last = max(head.position for head in kept.heads([tmp_path / "heads.jsonl"]))
     cut = written[: last - 2]
     assert (await verdict(place, cut)).flaws == ()
-    found = await verdict(place, cut, Known(sealed.PUBLIC, audit.heads([tmp_path / "heads.jsonl"])))
+    found = await verdict(place, cut, Known(sealed.PUBLIC, kept.heads([tmp_path / "heads.jsonl"])))
     assert [(flaw.position, str(last) in flaw.what) for flaw in found.flaws] == [(last - 1, True)]
 
 
@@ -159,7 +197,7 @@ async def test_an_end_that_was_written_anew_is_found_with_a_seal_kept_elsewhere(
 ) -> None:
     """From somewhere on it is another log, without seals."""
     position = scheduled(written)
-    heads = audit.heads([tmp_path / "heads.jsonl"])
+    heads = kept.heads([tmp_path / "heads.jsonl"])
     anew = chained([entry for entry in changed(written, position) if entry["stream"] != seal.STREAM])
     assert (await verdict(place, anew)).flaws == ()
     found = await verdict(place, anew, Known(sealed.PUBLIC, heads))
@@ -167,11 +205,47 @@ async def test_an_end_that_was_written_anew_is_found_with_a_seal_kept_elsewhere(
     assert flaw.position <= position
 
 
+@pytest.mark.parametrize("position", [10**9, 10**30, 2])
+async def test_a_line_that_anybody_can_write_hides_nothing(
+    place: Place, written: list[Stored], tmp_path: Path, position: int
+) -> None:
+    """Neither behind all seals nor in place of one of them, be it read before or after."""
+    genuine = kept.heads([tmp_path / "heads.jsonl"])
+    junk = [replace(head, position=each, hash="ab" * 32) for head in genuine for each in (position, head.position)]
+    for heads in ([*genuine, *junk], [*junk, *genuine]):
+        assert (await verdict(place, written, Known(sealed.PUBLIC, heads))).flaws == ()
+        assert (await verdict(place, written[:3], Known(sealed.PUBLIC, heads))).flaws
+        anew = chained(changed(written, scheduled(written)))
+        anew = [entry for entry in anew if entry["stream"] != seal.STREAM]
+        assert (await verdict(place, chained(anew), Known(sealed.PUBLIC, heads))).flaws
+
+
+async def test_two_seals_that_disagree_are_a_flaw(place: Place, written: list[Stored]) -> None:
+    """Signed with the same key, over the same position: one of them is of another log."""
+    other = seal.sealed(1, ["ab" * 32] * 3, sealed.KEY)
+    own = seal.sealed(1, [entry["hash"] for entry in written[:3]], sealed.KEY)
+    for heads in ([own, other], [other, own]):
+        assert [flaw.position for flaw in (await verdict(place, written, Known(sealed.PUBLIC, heads))).flaws] == [1]
+
+
+async def test_a_log_without_its_seals_is_a_flaw(place: Place, written: list[Stored]) -> None:
+    """A seal is due again and again: where none is for long, somebody may have taken them away."""
+    known = Known(sealed.PUBLIC, pace=Pace(1000, 60.0))
+    without = [entry for entry in written if entry["stream"] != seal.STREAM]
+    soon = chained(without)
+    assert (await verdict(place, soon, known)).flaws == ()
+    late = copy.deepcopy(without)
+    late[-1]["meta"]["at"] = "2026-11-22T18:00:00.000Z"
+    (flaw,) = (await verdict(place, chained(late), known)).flaws
+    assert (flaw.position, "under no seal" in flaw.what) == (1, True)
+    assert (await verdict(place, chained(late), Known(pace=known.pace))).flaws == ()
+
+
 async def test_a_line_that_anybody_can_write_accuses_nobody(place: Place, written: list[Stored]) -> None:
     """A seal that was kept elsewhere counts only with a good signature of a known key."""
     forged = seal.sealed(1, ["ab" * 32] * 500, sealed.OTHER_KEY)
     unsigned = events.HeadSigned(first=1, position=2, hash="cd" * 32, root="ef" * 32, key=seal.public(sealed.KEY), signature="")
-    known = Known(sealed.PUBLIC, {forged.position: forged, unsigned.position: unsigned})
+    known = Known(sealed.PUBLIC, [forged, unsigned])
     assert (await verdict(place, written, known)).flaws == ()
 
 
@@ -179,10 +253,11 @@ async def test_seals_are_read_from_published_events_too(tmp_path: Path) -> None:
     """A line for each CloudEvent, among others; what is no seal is passed over."""
     head = seal.sealed(1, ["ab" * 32], sealed.KEY)
     values = {name: getattr(head, name) for name in ("first", "position", "hash", "root", "key", "signature")}
-    lines = [{"specversion": "1.0", "data": values}, {"data": {"attempt": 1}}, values | {"position": 7}, [], 5]
+    odd = [values | {"position": [7]}, values | {"position": None}, values | {"key": 5}, {"data": 7}]
+    lines = [{"specversion": "1.0", "data": values}, {"data": {"attempt": 1}}, values | {"position": 7}, [], 5, *odd]
     (tmp_path / "kept").write_text("\n".join(map(json.dumps, lines)) + "\n{torn")
-    assert audit.heads([tmp_path / "kept"])[1] == head
-    assert set(audit.heads([tmp_path / "kept"])) == {1, 7}
+    assert kept.heads([tmp_path / "kept"])[0] == head
+    assert [each.position for each in kept.heads([tmp_path / "kept"])] == [1, 7]
 
 
 def _signed(entry: Stored, entries: Sequence[Stored], key: Ed25519PrivateKey) -> Stored:

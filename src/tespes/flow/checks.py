@@ -12,6 +12,8 @@ from tespes.flow import webhooks as hooks
 from tespes.flow.health import Check, Finding, Level
 from tespes.flow.parked import Parked
 from tespes.flow.publish import Publisher
+from tespes.flow.seal import Sealer
+from tespes.flow.subscribe import Feed
 from tespes.projections import ReadModel
 from tespes.pulsar import Link
 from tespes.store import Checkpoints, Documents, Held, Leases, Log
@@ -152,6 +154,15 @@ def parked(tasks: Sequence[Parked]) -> Check:
     return check
 
 
+def sealing(sealer: Sealer) -> Check:
+    """Whether the log is what was sealed before, so that it can be sealed on."""
+
+    async def check() -> Finding:
+        return Finding(Level.DEGRADED, sealer.trouble) if sealer.trouble else Finding()
+
+    return check
+
+
 def publishing(log: Log, checkpoints: Checkpoints, publisher: Publisher) -> Check:
     """Whether events are published, and how far that is behind the log."""
 
@@ -167,16 +178,29 @@ def publishing(log: Log, checkpoints: Checkpoints, publisher: Publisher) -> Chec
     return check
 
 
+def feed(those: Feed) -> Check:
+    """How many events are not shown because this release cannot read them."""
+
+    async def check() -> Finding:
+        return Finding(facts={"skipped_events": those.skipped})
+
+    return check
+
+
 def webhooks(those: hooks.Webhooks) -> Check:
     """Whether webhooks take their events, and how far behind the log each is."""
 
     async def check() -> Finding:
         found = await those.look()
         said = [f"{each.webhook.name}: {trouble}" for each in found if (trouble := _kept_back(each))]
-        facts = {"webhooks": {each.webhook.name: {"position": each.position, "lag_commits": each.lag} for each in found}}
+        facts = {"webhooks": {each.webhook.name: _facts(each) for each in found}}
         return Finding(Level.DEGRADED, "; ".join(said), facts) if said else Finding(facts=facts)
 
     return check
+
+
+def _facts(webhook: hooks.Standing) -> dict[str, int]:
+    return {"position": webhook.position, "lag_commits": webhook.lag, "skipped_events": webhook.skipped}
 
 
 def _kept_back(webhook: hooks.Standing) -> str | None:

@@ -1,13 +1,14 @@
 """Take a task, or the whole log, out of the store: lines of JSON that prove themselves to whoever has the public key.
 
     {"record": "slice", "format": 1, "task": id}         what follows are the commits of one task; or
-    {"record": "log", "format": 1}                       of the whole log, from its beginning
+    {"record": "log", "format": 1, "position": …, "hash": …}   of the whole log, from its beginning to that end at least
     {"record": "entry", "_id": …, "position": …, …}      a commit as it is stored (see `store.layout`), in order; where
                                                          `data` is empty, `sha256` is all that is shown of an event
     {"record": "seal", "first": …, "signature": …}       a HeadSigned that covers some of them
     {"record": "proof", "position": …, "path": […], …}   how a commit's hash leads to the root in a seal (see `events.seal`)
 
-In the whole log the seals are commits themselves, and nothing more is needed.
+In the whole log the seals are commits themselves, and nothing more is needed. Where something was taken out of an event
+meanwhile, what says so is in it too, and what came before that.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -18,10 +19,10 @@ import orjson
 
 from tespes import errors, events
 from tespes.events import Entry, codec, seal
+from tespes.flow.reading import Redactions
 from tespes.store import Log, layout
 
 FORMAT: Final = 1
-_AT_ONCE: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +55,13 @@ class Slice:
 
     def lines(self) -> Iterator[bytes]:
         """See the module; each ends with a newline."""
-        yield _line("slice", {"format": FORMAT, "task": self.task_id})
+        yield line("slice", {"format": FORMAT, "task": self.task_id})
         for entry in self.entries:
-            yield _line("entry", layout.document(entry))
+            yield line("entry", layout.document(entry))
         for head in self.seals:
-            yield _line("seal", asdict(head))
+            yield line("seal", asdict(head))
         for proof in self.proofs:
-            yield _line("proof", asdict(proof))
+            yield line("proof", asdict(proof))
 
 
 async def task_slice(log: Log, task_id: str) -> Slice:
@@ -87,13 +88,20 @@ async def task_slice(log: Log, task_id: str) -> Slice:
 
 
 async def whole_log(log: Log) -> AsyncIterator[bytes]:
-    """The lines of the whole log, as it is now."""
-    yield _line("log", {"format": FORMAT})
-    end, after = (await log.head()).position, 0
+    """The lines of the whole log, as it is now.
+
+    :raises errors.CorruptLog: see `Log.read_to`
+    """
+    head, redactions, after = await log.head(), Redactions(), 0
+    yield line("log", {"format": FORMAT, "position": head.position, "hash": head.hash})
+    end = head.position
     while after < end:
-        for entry in await log.read(after, min(end - after, _AT_ONCE)):
-            yield _line("entry", layout.document(entry))
+        for entry in await log.read_to(end, after):
+            redactions.see(entry)
+            yield line("entry", layout.document(entry))
             after = entry.position
+        if after == end and redactions.flaw() is not None:  # what says why may have come meanwhile
+            end = (await log.head()).position
 
 
 async def _seal_over(log: Log, position: int) -> events.HeadSigned | None:
@@ -113,7 +121,7 @@ async def _hashes(log: Log, head: events.HeadSigned) -> list[str]:
     """Those of the commits that the seal covers."""
     found: list[str] = []
     while (after := head.first - 1 + len(found)) < head.position:
-        found += [entry.hash for entry in await log.read(after, head.position - after)]
+        found += [entry.hash for entry in await log.read_to(head.position, after)]
     return found
 
 
@@ -122,5 +130,6 @@ def _proof(entry: Entry, head: events.HeadSigned, hashes: list[str]) -> Proof:
     return Proof(entry.position, index, len(hashes), seal.path(hashes, index), head.position)
 
 
-def _line(record: str, values: dict[str, Any]) -> bytes:
+def line(record: str, values: dict[str, Any]) -> bytes:
+    """A line of an export, with its newline."""
     return orjson.dumps({"record": record, **values}, option=orjson.OPT_APPEND_NEWLINE)

@@ -8,6 +8,7 @@ import orjson
 from tespes import errors, events
 from tespes.events import Entry, chain, seal
 from tespes.events.chain import Flaw, Head
+from tespes.flow import export
 from tespes.flow.audit import Verdict, verdict
 from tespes.flow.export import FORMAT, Proof
 from tespes.flow.reading import Known, Reading, Redactions
@@ -30,7 +31,9 @@ def verify(lines: Iterable[bytes], known: Known) -> Verdict:
     if kind not in ("log", "slice") or first.get("format") != FORMAT:
         raise errors.CorruptLog(f"this is no export of TESPES, in format {FORMAT}: its first line says something else")
     try:
-        return _whole_log(read, known) if kind == "log" else _slice(read, str(first.get("task")), known)
+        if kind == "slice":
+            return _slice(read, str(first.get("task")), known)
+        return _whole_log(read, Head(first["position"], first["hash"]), known)
     except _UNREADABLE as error:
         raise errors.CorruptLog(f"the export cannot be read: {error}") from error
 
@@ -39,13 +42,18 @@ def _read(lines: Iterable[bytes]) -> Iterator[Line]:
     for number, line in enumerate(lines, start=1):
         try:
             values = orjson.loads(line)
-            yield values.pop("record"), values
+            kind = values.pop("record")
+            anew = export.line(kind, values)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise errors.CorruptLog(f"line {number} of the export cannot be read: {error!r}") from error
+        if anew.removesuffix(b"\n") != line.removesuffix(b"\n"):  # a name twice in it: two readers may read two things
+            raise errors.CorruptLog(f"line {number} of the export is not as it was written")
+        yield kind, values
 
 
-def _whole_log(lines: Iterator[Line], known: Known) -> Verdict:
-    read = Reading(known)
+def _whole_log(lines: Iterator[Line], end: Head, known: Known) -> Verdict:
+    """:param end: of the log when it was exported; what follows is there for something that was taken out meanwhile"""
+    read, is_whole = Reading(known), False
     for kind, values in lines:
         try:
             flaw = read.take(_entry(kind, values))
@@ -53,7 +61,11 @@ def _whole_log(lines: Iterator[Line], known: Known) -> Verdict:
             flaw = Flaw(read.head.position + 1, f"cannot be read: {error}")
         if flaw is not None:
             return verdict(read, (flaw,))
-    flaw = read.end(read.head.position) or read.redactions.flaw()
+        is_whole = is_whole or read.head == end
+    missing = (
+        None if is_whole else Flaw(read.head.position + 1, "is missing: this is not up to the end that its first line names")
+    )
+    flaw = missing or read.end(read.head.position) or read.redactions.flaw()
     return verdict(read, (flaw,) if flaw else (), read.redactions.unfinished())
 
 
@@ -69,21 +81,24 @@ def _slice(lines: Iterator[Line], task_id: str, known: Known) -> Verdict:
                 proofs[values["position"]] = Proof(**values)
             case _:
                 entries.append(_entry(kind, values))
+    if not entries:
+        raise errors.CorruptLog(f"nothing of the task {task_id} is in it")
     keys = known.keys or frozenset(head.key for head in list(seals.values())[:1])
     redactions = Redactions(may_withhold=True)
     flaws: list[Flaw | None] = []
-    version = 0
+    version, sealed = 0, 0
     for entry in entries:
         redactions.see(entry)
-        flaws += [_entry_flaw(entry, task_id, version), _proof_flaw(entry, proofs.get(entry.position), seals, keys)]
-        version = entry.last_version
+        unproven = _proof_flaw(entry, proofs.get(entry.position), seals, keys)
+        flaws += [_entry_flaw(entry, task_id, version), unproven]
+        version, sealed = entry.last_version, sealed if unproven else max(sealed, entry.position)
     flaws.append(redactions.flaw())
     return Verdict(
         commits=len(entries),
         events=sum(len(entry.commit.events) for entry in entries),
         streams=1,
-        head=entries[-1].hash if entries else chain.BEGINNING,
-        sealed=max(proofs, default=0),
+        head=entries[-1].hash,
+        sealed=sealed,
         keys=keys,
         flaws=tuple(flaw for flaw in flaws if flaw is not None),
         unfinished=redactions.unfinished(),

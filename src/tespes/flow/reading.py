@@ -4,14 +4,19 @@ What is kept meanwhile is small: the last version of each stream, the hashes tha
 taken out of events.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from tespes import errors, events
 from tespes.events import Entry, chain, codec, redact, seal
 from tespes.events.chain import Flaw
+from tespes.flow.seal import Pace
 
 _HASH_BYTES = 32
+_LATE = 5  # times the pace, and this much more, is a seal late before somebody is accused
+_LATE_COMMITS = 1000
+_LATE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +24,13 @@ class Known:
     """What an auditor brings along.
 
     :param keys: the public keys that seals may be signed with, hexadecimal; none: that of the first seal
-    :param heads: seals that were kept elsewhere, by the last position that each covers
+    :param heads: seals that were kept elsewhere
+    :param pace: how often the log is sealed; None: nobody knows, and it may have no seals at all
     """
 
     keys: frozenset[str] = frozenset()
-    heads: Mapping[int, events.HeadSigned] = field(default_factory=dict)
+    heads: Sequence[events.HeadSigned] = ()
+    pace: Pace | None = None
 
 
 class Reading:
@@ -39,9 +46,12 @@ class Reading:
         self.sealed = 0
         self.keys = known.keys
         self.redactions = Redactions()
-        self._heads = known.heads
-        self._last_head = max(known.heads, default=0)
+        self._pace = known.pace
+        self._heads: dict[int, list[events.HeadSigned]] = {}
+        for head in known.heads:
+            self._heads.setdefault(head.position, []).append(head)
         self._hashes = bytearray()
+        self._news_since: datetime | None = None
         self._last: Entry | None = None
 
     def take(self, entry: Entry) -> Flaw | None:
@@ -56,17 +66,31 @@ class Reading:
         self.streams[commit.stream] = entry.last_version
         self._hashes += bytes.fromhex(entry.hash)
         self.redactions.see(entry)
-        return self._seal_flaw(entry) if commit.stream == seal.STREAM else None
+        if commit.stream == seal.STREAM:
+            return self._seal_flaw(entry)
+        self._news_since = self._news_since or commit.meta.at
+        return None
 
     def end(self, position: int) -> Flaw | None:
         """What is wrong with the log if it ends here, though it should end at that position, or is known to be longer."""
         if self.head.position < position:
             return Flaw(self.head.position + 1, "is missing, and everything after it")
-        if self.head.position < self._last_head and (head := self._claim(self._last_head)) is not None:
-            return Flaw(
-                self.head.position + 1, f"is missing, and what follows: the log was sealed up to position {head.position}"
-            )
-        return None
+        beyond = [each for each, heads in self._heads.items() if each > self.head.position and any(map(self._counts, heads))]
+        if beyond:
+            said = f"is missing, and what follows: the log was sealed up to position {max(beyond)}"
+            return Flaw(self.head.position + 1, said)
+        return self._late_flaw()
+
+    def _late_flaw(self) -> Flaw | None:
+        """Seals that were taken away, or never made: too much came after the last one, or over too long a time."""
+        if self._pace is None or not self.keys or self._last is None or self._news_since is None:
+            return None
+        count = len(self._hashes) // _HASH_BYTES
+        took_s = (self._last.commit.meta.at - self._news_since).total_seconds()
+        if count <= _LATE * self._pace.commits + _LATE_COMMITS and took_s <= _LATE * self._pace.seconds + _LATE_S:
+            return None
+        said = f"for {took_s:.0f} s, where {self._pace.commits} commits or {self._pace.seconds:g} s are usual"
+        return Flaw(self.sealed + 1, f"to {self.head.position}: under no seal {said}")
 
     def _unreadable(self) -> Flaw | None:
         """Whether the last entry cannot be understood, whatever its hashes say."""
@@ -86,15 +110,14 @@ class Reading:
 
     def _head_flaw(self, entry: Entry) -> Flaw | None:
         """Against the seals that were kept elsewhere."""
-        kept = self._heads.get(entry.position)
-        if kept is None or kept.hash == entry.hash or (head := self._claim(entry.position)) is None:
-            return None
-        return Flaw(head.first, f"to {head.position}: something in them is not what was sealed and kept elsewhere")
+        for head in self._heads.get(entry.position, ()):
+            if head.hash != entry.hash and self._counts(head):
+                return Flaw(head.first, f"to {head.position}: something in them is not what was sealed and kept elsewhere")
+        return None
 
-    def _claim(self, position: int) -> events.HeadSigned | None:
-        """The seal that was kept elsewhere, if it is one: a line that anybody may have written proves nothing."""
-        head = self._heads[position]
-        return head if seal.is_signed(head) and head.key in (self.keys or {head.key}) else None
+    def _counts(self, head: events.HeadSigned) -> bool:
+        """Whether what was kept elsewhere is a seal: a line that anybody may have written proves nothing."""
+        return head.key in (self.keys or {head.key}) and seal.is_signed(head)
 
     def _seal_flaw(self, entry: Entry) -> Flaw | None:
         """What is wrong with a seal, if anything; if nothing is, what it covers is sealed."""
@@ -116,6 +139,7 @@ class Reading:
             )
         del self._hashes[: count * _HASH_BYTES]
         self.sealed = head.position
+        self._news_since = entry.commit.meta.at if len(self._hashes) > _HASH_BYTES else None  # what came while it was made
         return None
 
     def _hash(self, index: int) -> str:

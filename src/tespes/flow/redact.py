@@ -1,12 +1,12 @@
 """Take something out of a task's events: first the event that says so, then the change itself.
 
 What is left of an event is the same whenever it is made (see `events.redact`), so whoever is cut off asks again. Until
-then nobody sees what was taken out: readers of a stream heed the event (see `Log.read_stream`).
+then readers of a task do not see what was taken out (see `Log.read_stream`); readers of the whole log do.
 """
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -25,11 +25,12 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Redactor:
-    """What takes something out of tasks' events."""
+    """What takes something out of tasks' events, one after the other."""
 
     log: Log
     blobs: Blobs
     tasks: Tasks
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def redact(self, task_id: str, fields: Sequence[str], reason: str, by: By) -> list[events.DataRedacted]:
         """Take these fields out of every event of the task that has them, and finish what was begun before.
@@ -38,7 +39,14 @@ class Redactor:
         :return: what is new; nothing if all of it was taken out before
         :raises errors.NotFound: there is no such task
         :raises errors.BadRequest: it has not ended, or none of its events has such a field
+        :raises errors.StoreUnavailable: not all of it is done: ask again
         """
+        async with self._turn:
+            done = await self._redact(task_id, fields, reason, by)
+            await self.log.scrub()
+        return done
+
+    async def _redact(self, task_id: str, fields: Sequence[str], reason: str, by: By) -> list[events.DataRedacted]:
         known = await self.tasks.load(task_id)
         if known is None:
             raise errors.NotFound(f"there is no task {task_id}")
@@ -66,11 +74,15 @@ class Redactor:
 
     async def _do(self, order: events.DataRedacted) -> None:
         """The texts beside the event first: while it names them, they are found again."""
-        (entry,) = await self.log.read_as_is(order.position - 1, 1)
-        left = redact.without(entry.commit.events[order.index], order.fields)
-        for sha256 in left.blobs:
-            await self._remove(sha256, but=(order.position, order.index))
-        await self.log.redact(order.position, order.index, left.encoded)
+        for _ in range(_TRIES):
+            (entry,) = await self.log.read_as_is(order.position - 1, 1)
+            was = entry.commit.events[order.index]
+            left = redact.without(was, order.fields)
+            for sha256 in left.blobs:
+                await self._remove(sha256, but=(order.position, order.index))
+            if left.encoded == was or await self.log.redact(order.position, order.index, was, left.encoded):
+                return
+        raise errors.StoreUnavailable(f"position {order.position} changes too fast")
 
     async def _remove(self, sha256: str, but: tuple[int, int]) -> None:
         """Unless another event names it. One that was on its way meanwhile, of a task with the same text, gets it back."""
@@ -92,7 +104,7 @@ class Redactor:
             for entry in entries:
                 after = entry.position
                 for index, encoded in enumerate(entry.commit.events):
-                    if sha256 in encoded.data and (entry.position, index) != but:
+                    if sha256 in encoded.data and (entry.position, index) != but and sha256 in redact.kept(encoded):
                         return after, True
         return after, False
 
