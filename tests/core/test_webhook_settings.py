@@ -47,7 +47,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
     assert webhook.types == {"TaskCompleted", "HeadSigned"}
     assert (webhook.owner, webhook.begin, webhook.timeout_s, webhook.give_up_after_s) == ("ada", "beginning", 3.0, None)
     assert webhook.ca_file == str(authority)
-    assert webhook.shown == "https://portal.example.org:8443/hook"
+    assert webhook.shown == "https://portal.example.org:8443"
     assert "secret" not in repr(webhook)
 
 
