@@ -11,6 +11,8 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aiormq.exceptions import AMQPError
 
+from tespes.pulsar import broker
+
 Object = dict[str, Any]
 Handler = Callable[[Object], None]
 
@@ -73,7 +75,7 @@ class Link:
 
     async def _run(self) -> None:
         while True:
-            with contextlib.suppress(*_AWAY):
+            with contextlib.suppress(*_AWAY), broker.talking():
                 connection = await aio_pika.connect(self.broker_url, timeout=_CONNECT_S)
                 try:
                     await self._work(connection)
@@ -123,7 +125,8 @@ class Link:
                 body, content_type=_JSON, content_encoding="utf-8", delivery_mode=aio_pika.DeliveryMode.PERSISTENT
             )
             await exchange.publish(message, f"{self._prefix}_{queue}", mandatory=False)
-            self._outbox.popleft()
+            if self._outbox and self._outbox[0] == (queue, body):  # a connection before this one may have been at it, too
+                self._outbox.popleft()
 
 
 def _understood(message: AbstractIncomingMessage) -> Object | None:
