@@ -60,7 +60,7 @@ async def kept_up(opened: Store, model: ReadModel = TASK_VIEW, lease: Lease = FO
             running.result()
 
 
-async def until(true: Callable[[], Any], within_s: float = 60) -> None:
+async def until(true: Callable[[], Any], within_s: float = 20) -> None:
     """Wait until that is true."""
     async with asyncio.timeout(within_s):
         while not await true():  # noqa: ASYNC110 - nothing tells

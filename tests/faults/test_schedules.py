@@ -28,7 +28,7 @@ pytestmark = [
 AT_ONCE = 8
 AT_ONCE_ON_MONGODB = 2  # two processes each, and a database that takes its time
 MONGODB_EVERY = 5
-SCHEDULE_WITHIN_S = 150.0
+SCHEDULE_WITHIN_S = 90.0
 SEED = os.environ.get("TESPES_TEST_SEED")
 
 

@@ -25,7 +25,7 @@ from tespes.projections import TASK_VIEW
 Object = dict[str, Any]
 
 ANSWER_WITHIN_S = 5.0
-ENDED_WITHIN_S = 45.0
+ENDED_WITHIN_S = 25.0
 OK = 200
 
 SETTINGS: Object = {
