@@ -69,7 +69,7 @@ class Publisher:
         try:
             while True:
                 flight = Flight(await self._begin())
-                try:
+                try:  # not within broker.talking: a TaskGroup that fails counts as a cancellation for ever (Python below 3.13)
                     await self._connected(flight, lease.fence)
                 except* (*BROKEN, errors.CorruptLog, errors.SetupError) as group:
                     self._complain(group)
