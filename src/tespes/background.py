@@ -20,11 +20,12 @@ class Background:
         self._again_at = 0.0
         self._group = asyncio.TaskGroup()
         self._tasks: list[asyncio.Task[None]] = []
-        self._told: set[asyncio.Task[None]] = set()
+        self._told: set[asyncio.Task[None] | None] = set()
+        self._is_over = False
 
     def start(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run that until the service ends."""
-        self._tasks.append(self._group.create_task(_until_cancelled(name, run), name=name))
+        self._tasks.append(self._group.create_task(self._until_told(name, run), name=name))
 
     def let_go(self) -> None:
         """Cancel all but the first, on which the others rest, and do not wait: leaving the block does."""
@@ -59,13 +60,18 @@ class Background:
                 self._again_at = asyncio.get_running_loop().time() + self._again_s
                 task.cancel()
 
+    async def _until_told(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """A part that ends by itself, in whatever way, takes the service with it: half of one would look alive and do nothing.
 
-async def _until_cancelled(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """A part that ends by itself, in whatever way, takes the service with it: half of one would look alive and do nothing."""
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - this is a coroutine
-    with contextlib.suppress(asyncio.CancelledError):
-        await run()
-    if task.cancelling():
-        raise asyncio.CancelledError
-    raise RuntimeError(f"{name} ended by itself")
+        `Task.cancelling` does not tell whether that was wanted: below Python 3.13 it may count what a task group did.
+        """
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await run()
+        except Exception:
+            self._is_over = True  # the group cancels the others
+            raise
+        if self._is_over or asyncio.current_task() in self._told:
+            raise asyncio.CancelledError
+        self._is_over = True
+        raise RuntimeError(f"{name} ended by itself")
