@@ -89,7 +89,10 @@ async def finished(opened: Store, model: ReadModel = TASK_VIEW) -> Generations:
         known = await opened.documents.generations(model)
         return not known.is_building and not await opened.documents.unread(model)
 
-    await until(over)
+    try:
+        await until(over)
+    except TimeoutError as error:
+        raise AssertionError(f"{await opened.documents.generations(model)}, {await opened.documents.unread(model)}") from error
     return await opened.documents.generations(model)
 
 
