@@ -161,7 +161,15 @@ class TestInOrder:
                 await caught_up(a_store)
         assert receiver.sequences == await expected(a_store, ALL)
 
-    @pytest.mark.parametrize("count", [500, pytest.param(100_000, marks=pytest.mark.slow)])
+    @pytest.mark.parametrize(
+        ("place", "count"),
+        [
+            ("sqlite", 10_000),
+            ("mongodb", 500),
+            *(pytest.param(each, 100_000, marks=pytest.mark.slow) for each in ("sqlite", "mongodb")),
+        ],
+        indirect=["place"],
+    )
     async def test_a_long_log_comes_from_its_beginning_without_a_hole(
         self, a_store: Store, receiver: Receiver, count: int
     ) -> None:

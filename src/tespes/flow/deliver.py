@@ -27,6 +27,7 @@ _LOOK_EVERY_S: Final = 0.5
 _PAUSE_S, _PAUSE_AT_MOST_S = 0.5, 60.0
 _ASKED_AT_MOST_S: Final = 300.0  # of patience, whatever `Retry-After` says
 _FRESH_S: Final = 1.0  # for how long what was read may be sent: something may be taken out of it meanwhile
+_AT_ONCE: Final = 100
 
 _log = structlog.get_logger(__name__)
 
@@ -47,6 +48,7 @@ class Delivery:
         self._post = Post(webhook)
         self._lease = Lease(None, float("-inf"))
         self._done = self._saved = 0
+        self._read: dict[int, Entry] = {}
         self._read_s = float("-inf")
 
     async def run(self, lease: Lease) -> None:
@@ -87,11 +89,14 @@ class Delivery:
                 await self._save()
 
     async def _bring(self, entries: Sequence[Entry]) -> None:
-        self._read_s = time.monotonic()
+        self._keep(entries)
         for entry in entries:
             for index in self._wanted(entry):
                 await self._until_taken(entry, index)
             self._done = entry.position
+
+    def _keep(self, entries: Sequence[Entry]) -> None:
+        self._read, self._read_s = {entry.position: entry for entry in entries}, time.monotonic()
 
     def _wanted(self, entry: Entry) -> Iterator[int]:
         """The places of those of its events that the webhook gets. What only a newer release knows is left out, and said."""
@@ -124,10 +129,9 @@ class Delivery:
 
         :raises errors.CorruptLog: it cannot be read
         """
-        if time.monotonic() - self._read_s > _FRESH_S:
-            read = partial(self._log.read_stream, entry.commit.stream, entry.commit.version - 1)
-            [entry, *_] = await patiently(self._webhook.stream, read) or [entry]
-        return cloud.one(entry, index, self._source)
+        if time.monotonic() - self._read_s > _FRESH_S or entry.position not in self._read:
+            self._keep(await patiently(self._webhook.stream, partial(self._log.read, entry.position - 1, _AT_ONCE)))
+        return cloud.one(self._read.get(entry.position, entry), index, self._source)
 
     async def _offer(self, event: CloudEvent) -> Refused | None:
         if not self._lease.is_held:
