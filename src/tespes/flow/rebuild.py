@@ -73,8 +73,7 @@ class Rebuilder:
                 await self._rebuild(known)
                 is_tidy = False
             elif not is_tidy:
-                await self._tidy()
-                is_tidy = True
+                is_tidy = await self._tidy()
             else:
                 await asyncio.sleep(_LOOK_S)
 
@@ -149,12 +148,16 @@ class Rebuilder:
         if not await self.documents.turn(self.model, seen, then, self.fence):
             raise errors.LeaseLost(f"another process rebuilds {self.model.name} now")
 
-    async def _tidy(self) -> None:
-        """Remove what nobody needs any more, once those have ended who still read there."""
+    async def _tidy(self) -> bool:
+        """Remove what nobody needs any more, once those have ended who still read there; whether there was no such thing.
+
+        MongoDB makes a table anew for who was still writing into it.
+        """
         if unread := await self.documents.unread(self.model):
             await asyncio.sleep(KEPT_S)
             for each in unread:
                 await self.documents.drop(each)
+        return not unread
 
 
 async def _newest_first(documents: Documents, model: ReadModel) -> AsyncIterator[Document]:
