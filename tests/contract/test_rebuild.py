@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import sys
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -13,22 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
 
 import oracle
 import stores
 from histories import write
 from stores import MongoDB, Place
-from tespes import errors
-from tespes.events import Recorded
+from tespes import errors, events, tes
+from tespes.events import Recorded, Source
 from tespes.flow import rebuild, verify
 from tespes.flow.lead import Lease
 from tespes.flow.parked import Parked
 from tespes.flow.project import Projector
+from tespes.flow.read import TaskReader
 from tespes.projections import TASK_VIEW, Document, ReadModel
 from tespes.store import Fence, Generations, Store, generations
 from tespes.store.conditions import Condition, HasPair, OneOf
 from tespes.store.generations import Shown
 from tespes.store.totals import Within
+from tespes.tes.filters import Filters
 
 PROGRAM = Path(__file__).with_name("rebuild_until_killed.py")
 FOR_EVER = Lease(None, float("inf"))
@@ -169,6 +173,44 @@ async def test_what_was_not_as_its_events_make_it_is_named_and_mended(a_store: S
         assert good not in known.outcome
         assert await stored(a_store) == live
         assert (await verify.verify(a_store.log, a_store.documents, TASK_VIEW)).different == 0
+
+
+@pytest.mark.parametrize("spoilt", ["", "no JSON", "5", "[]", "{}", "1, 2"])
+async def test_a_document_that_somebody_wrote_over_is_made_anew(place: Place, spoilt: str) -> None:
+    """At the next event of its task, and by a rebuild. Until then it is named, lists have the task as its events make it."""
+    async with place.open() as opened, kept_up(opened):
+        ids = await write(opened, 3)
+        await caught_up(opened)
+        live = await stored(opened)
+        _write_over(place, spoilt)
+        again = await stored(opened)
+        assert {each["id"]: each["version"] for each in again.values()} == dict.fromkeys(ids, 0)
+        assert [each["position"] for each in again.values()] == [each["position"] for each in live.values()]
+        reader = TaskReader(opened.log, opened.documents, opened.blobs)
+        page, _ = await reader.page(tes.View.FULL, Filters(), before=None, limit=10)
+        assert {task["id"]: task["state"] for task in page} == dict.fromkeys(ids, "COMPLETE")
+        verified = await verify.verify(opened.log, opened.documents, TASK_VIEW)
+        assert {each.task_id: each.what for each in verified.named} == dict.fromkeys(ids, "is at version 0 of 7")
+        happened = [events.LateMessageRecorded(attempt=1, status="failed", source=Source.PULSAR)]
+        meta = (await opened.log.read(0, 1))[0].commit.meta
+        await opened.log.append(events.commit(str(uuid.uuid4()), ids[0], live[ids[0]]["version"] + 1, happened, meta))
+        await caught_up(opened)
+        assert (await stored(opened))[ids[0]]["version"] == live[ids[0]]["version"] + 1
+        known = await rebuilt(opened)
+        assert known.outcome is not None
+        assert known.outcome.startswith("done: 2 of 3 documents were not what their events make: ")
+        assert (await verify.verify(opened.log, opened.documents, TASK_VIEW)).different == 0
+
+
+def _write_over(place: Place, text: str) -> None:
+    """Every document of the view, as somebody could who owns the database."""
+    table = TASK_VIEW.stem
+    if place.options.mongodb_uri:
+        with MongoClient[dict[str, Any]](place.options.mongodb_uri) as client:
+            client[place.options.mongodb_database][table].update_many({}, {"$set": {"body": text}})
+        return
+    with contextlib.closing(sqlite3.connect(place.state_dir / "views.sqlite3")) as database, database:
+        database.execute(f"UPDATE {table}_body SET body = ?", (text,))  # noqa: S608 - a constant name
 
 
 async def test_it_can_be_made_anew_again_and_again(a_store: Store) -> None:

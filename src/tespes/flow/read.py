@@ -80,7 +80,8 @@ class TaskReader:
             count = min(limit - len(page), _SLICE)
             found = await self._documents.page(TASK_VIEW, where, before=before, limit=count + 1, whole=True)
             for place, document in enumerate(found[:count], start=1):
-                page.append(await self._shown(document, view))
+                whole = document if document["version"] else await self._document(document["id"])
+                page.append(await self._shown(whole, view))
                 before = document["position"]
                 size_bytes += len(orjson.dumps(page[-1]))
                 if size_bytes > _PAGE_BYTES and place < len(found):

@@ -83,6 +83,20 @@ def from_row(stored: tuple[Any, ...], *, exact: bool = False) -> Entry:
     return from_document(values, exact=exact)
 
 
+def document_of(body: str | None, task_id: str, position: int) -> Document:
+    """What was stored. For what somebody else wrote over it: one that is older than any, so that it is made anew."""
+    try:
+        document = orjson.loads(body or "")
+    except orjson.JSONDecodeError:
+        document = None
+    return document if is_document(document) else {"id": task_id, "position": position, "version": 0}
+
+
+def is_document(body: object) -> bool:
+    """Whether it can be one of a view."""
+    return isinstance(body, dict) and body.keys() >= {"id", "position", "version"}
+
+
 def lines(model: ReadModel, document: Document) -> list[dict[str, Any]]:
     """What totals are made of."""
     names = (*model.lines, *model.sums)

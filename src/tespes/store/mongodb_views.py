@@ -93,7 +93,7 @@ class Documents:
     ) -> list[Document]:
         """See promise.Documents.page."""
         query = asked(where, before)
-        fields = {"body": 1} if whole else dict.fromkeys(model.columns, 1)
+        fields = {"body": 1, "position": 1} if whole else dict.fromkeys(model.columns, 1)
 
         async def page(shown: ReadModel) -> list[Document]:
             with reading():
@@ -192,5 +192,4 @@ def _short(model: ReadModel, stored: Stored) -> Document:
 
 
 def _unpacked(stored: Stored) -> Document:
-    document: Document = orjson.loads(stored["body"])
-    return document
+    return layout.document_of(stored.get("body"), stored["_id"], stored["position"])

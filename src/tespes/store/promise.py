@@ -128,7 +128,7 @@ class Documents(Protocol):
         """Up to which position of the log the view is; 0 if it is empty."""
 
     async def load(self, model: ReadModel, ids: Sequence[str]) -> dict[str, Document]:
-        """Those of the documents that exist."""
+        """Those of the documents that exist. One that somebody else wrote over has `id`, `position` and version 0 alone."""
 
     async def save(self, model: ReadModel, documents: Sequence[Document], position: int, fence: Fence | None = None) -> None:
         """Store documents and the position they are at, together.

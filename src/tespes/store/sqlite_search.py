@@ -9,6 +9,7 @@ No index has the documents that begin with something newest first. If they are f
 sorted; if they are many, the newest documents of all are walked.
 """
 
+import contextlib
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +46,18 @@ class _Index:
     part: _Sql
 
 
+def documents(database: sqlite3.Connection, table: str, positions: str, values: Sequence[Any]) -> list[Document]:
+    """Those at the positions that a statement selects, in one row. Only if one is spoilt, each is looked at alone."""
+    source = f"({positions}) AS found CROSS JOIN {table}_body AS b ON b.position = found.position"
+    query = f"SELECT '[' || ifnull(group_concat(b.body, ','), '') || ']' FROM {source}"  # noqa: S608 - constant names
+    with contextlib.suppress(orjson.JSONDecodeError):
+        found: list[Document] = orjson.loads(database.execute(query, values).fetchone()[0])
+        if all(map(layout.is_document, found)):
+            return found
+    alone = f"SELECT body, id, b.position FROM {source} JOIN {table} AS d ON d.position = b.position"  # noqa: S608 - constant names
+    return [layout.document_of(*row) for row in database.execute(alone, values)]
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
     """A page that is asked for: see promise.Documents.page.
@@ -64,11 +77,9 @@ class Search:
         positions = self.positions(self._walked(database))
         table = self.model.table
         if whole:
-            what = "'[' || ifnull(group_concat(d.body, ','), '') || ']'"
-            table = f"{table}_body"
-        else:
-            columns = ", ".join(f"'{name}', d.\"{name}\"" for name in ("id", *self.model.columns))
-            what = f"json_group_array(json_object({columns}))"
+            return documents(database, table, positions.text, positions.values)
+        columns = ", ".join(f"'{name}', d.\"{name}\"" for name in ("id", *self.model.columns))
+        what = f"json_group_array(json_object({columns}))"
         query = f"SELECT {what} FROM ({positions.text}) AS found CROSS JOIN {table} AS d ON d.position = found.position"  # noqa: S608 - constant names
         page: list[Document] = orjson.loads(database.execute(query, positions.values).fetchone()[0])
         return page

@@ -18,7 +18,7 @@ from tespes.store.conditions import Condition
 from tespes.store.connection import Connection
 from tespes.store.generations import Generations, Shown
 from tespes.store.promise import Fence
-from tespes.store.sqlite_search import NEWEST, Search
+from tespes.store.sqlite_search import NEWEST, Search, documents
 from tespes.store.totals import By, Total, Within
 
 SCHEMA = """
@@ -69,12 +69,9 @@ class Documents:
         asked = orjson.dumps(ids).decode()
 
         async def load(shown: ReadModel) -> dict[str, Document]:
-            query = (
-                f"SELECT '[' || ifnull(group_concat(body, ','), '') || ']' FROM {shown.table}"  # noqa: S608 - constant names
-                f" JOIN {shown.table}_body USING (position) WHERE id IN (SELECT value FROM json_each(?))"
-            )
-            found = await self._writer.run(lambda database: database.execute(query, (asked,)).fetchone()[0])
-            return {document["id"]: document for document in orjson.loads(found)}
+            positions = f"SELECT position FROM {shown.table} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - constant names
+            found = await self._writer.run(lambda database: documents(database, shown.table, positions, (asked,)))
+            return {document["id"]: document for document in found}
 
         return await self._shown.read(model, load)
 
