@@ -277,6 +277,7 @@ async def test_what_it_says_while_rabbitmq_is_away_comes_later(subject: Subject,
     assert wire.said(job_id) == ["running"]
     subject.way.open()
     assert (await wire.final(job_id))["job_stdout"] == "out\n"
+    await _at_work(wire)
 
 
 POISON = {
@@ -311,6 +312,13 @@ async def test_a_list_or_a_text_does_no_harm(subject: Subject, job_id: str, body
     """It is dropped."""
     await subject.wire.send("status", body)
     assert (await subject.wire.ask(job_id))["status"] == "lost"
+
+
+async def _at_work(wire: WireClient) -> None:
+    """It speaks again before it listens again."""
+    async with asyncio.timeout(60):
+        while not all([await wire.consumers(queue) for queue in ("setup", "status", "kill")]):  # noqa: ASYNC110 - only asking tells
+            await asyncio.sleep(0.05)
 
 
 async def _gone(wire: WireClient, queue: str) -> None:
