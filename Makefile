@@ -1,7 +1,8 @@
 # Everything a person or CI does here. `make` lists it.
 PYTHON ?= python3
 BIN := .venv/bin
-ENGINES := dockerd=docker.io iptables=iptables podman=podman runc=runc docker-registry=docker-registry busybox=busybox-static
+ENGINES := dockerd=docker.io iptables=iptables podman=podman runc=runc docker-registry=docker-registry busybox=busybox-static \
+	strip=binutils wget=wget openssl=openssl
 STORAGES := vsftpd=vsftpd nginx=nginx-light
 # Two thirds of a test's time is waiting for others, whatever the machine. A file's tests stay together: they share servers.
 SIDE_BY_SIDE := -n 4 --dist loadfile
@@ -31,8 +32,8 @@ test: .venv/ready .venv-pulsar/ready
 	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap $(ENGINES) $(STORAGES)
 	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not slow"
 
-test-full: .venv/ready .venv-pulsar/ready .venv-snakemake/ready .venv-rocrate/ready
-	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap $(ENGINES) $(STORAGES) chromium=chromium
+test-full: .venv/ready .venv-pulsar/ready .venv-snakemake/ready .venv-toil/ready .venv-cwl-tes/ready .venv-rocrate/ready
+	@.ci/packages /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server bwrap=bubblewrap $(ENGINES) $(STORAGES) chromium=chromium curl=curl
 	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not slow"
 	$(BIN)/python -m pytest -q -m slow
 
@@ -56,16 +57,26 @@ contracts: .venv/ready
 lock: .venv/ready
 	$(BIN)/python -m pip install -q uv
 	$(BIN)/uv pip compile -q -U pyproject.toml --group test --group lint --generate-hashes --no-emit-index-url \
-	    --no-annotate --no-header --prerelease=allow -o requirements.lock
+	    --no-annotate --no-header -o requirements.lock
+	$(BIN)/uv pip compile -q pyproject.toml -c requirements.lock --generate-hashes --no-emit-index-url \
+	    --no-annotate --no-header -o docker/tespes/requirements.lock
+	$(BIN)/uv pip compile -q -U docker/tespes/build.in --generate-hashes --no-emit-index-url \
+	    --no-annotate --no-header -o docker/tespes/build.lock
 	$(BIN)/uv pip compile -q -U docker/pulsar/requirements.in --generate-hashes --no-emit-index-url \
 	    --no-annotate --no-header -o docker/pulsar/requirements.lock
 	$(BIN)/uv pip compile -q -U tests/clients/snakemake.in --generate-hashes --no-emit-index-url \
 	    --no-annotate --no-header -o tests/clients/snakemake.lock
+	$(BIN)/uv pip compile -q -U tests/clients/toil.in --override tests/clients/toil.override --generate-hashes --no-emit-index-url \
+	    --no-annotate --no-header -o tests/clients/toil.lock
+	$(BIN)/uv pip compile -q -U tests/clients/cwl-tes-build.in --generate-hashes --no-emit-index-url \
+	    --no-annotate --no-header -o tests/clients/cwl-tes-build.lock
+	$(BIN)/uv pip compile -q -U tests/clients/cwl-tes.in --build-constraint tests/clients/cwl-tes-build.in --generate-hashes \
+	    --no-emit-index-url --no-annotate --no-header -o tests/clients/cwl-tes.lock
 	$(BIN)/uv pip compile -q -U tests/clients/rocrate.in --generate-hashes --no-emit-index-url \
 	    --no-annotate --no-header -o tests/clients/rocrate.lock
 
 clean:
-	rm -rf .venv .venv-pulsar .venv-snakemake .venv-rocrate .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-pulsar .venv-snakemake .venv-toil .venv-cwl-tes .venv-rocrate .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/ready: requirements.lock pyproject.toml
 	@.ci/environment $(PYTHON) .venv requirements.lock
@@ -78,6 +89,16 @@ clean:
 
 .venv-snakemake/ready: tests/clients/snakemake.lock
 	@.ci/environment $(PYTHON) .venv-snakemake tests/clients/snakemake.lock
+	@touch $@
+
+# Each of its lock file, which is whole: uv was told there (make lock) what their packages' own words would not let pip do.
+.venv-toil/ready: tests/clients/toil.lock
+	@.ci/environment $(PYTHON) .venv-toil tests/clients/toil.lock --no-deps
+	@touch $@
+
+.venv-cwl-tes/ready: tests/clients/cwl-tes-build.lock tests/clients/cwl-tes.lock
+	@.ci/environment $(PYTHON) .venv-cwl-tes tests/clients/cwl-tes-build.lock
+	@.ci/environment $(PYTHON) .venv-cwl-tes tests/clients/cwl-tes.lock --no-deps --no-build-isolation
 	@touch $@
 
 .venv-rocrate/ready: tests/clients/rocrate.lock

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import snakemake_image
+import client_image
 from docker_engine import DockerEngine
 from servers import ROOT, Counter, Tespes, until
 from tespes.local.ftp import LocalFTP
@@ -45,7 +45,8 @@ def environment() -> None:
 @pytest.fixture
 def in_docker(server: Tespes, docker_engine: DockerEngine) -> Iterator[str]:
     """The image's name; TESPES runs its tasks in that engine."""
-    image = snakemake_image.make(docker_engine, ENVIRONMENT)
+    image = "snakemake:local"
+    client_image.make(docker_engine, ENVIRONMENT, image)
     server.stop()
     runtime = f'runtime = {{kind = "docker", network = "host", host = "{docker_engine.host}"}}'
     before = server.settings

@@ -1,4 +1,4 @@
-"""An image with Snakemake inside, made of this machine's Python and `.venv-snakemake`: nothing is pulled.
+"""An image with a workflow engine inside, made of this machine's Python and the engine's environment: nothing is pulled.
 
 Everything lies at the paths that it has here, so the environment works as it is. `pip` does nothing: Snakemake asks it for
 the storage plugin in each job, and the plugin is there already.
@@ -7,6 +7,7 @@ the storage plugin in each job, and the plugin is there already.
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -17,15 +18,15 @@ from pathlib import Path
 
 from docker_engine import DockerEngine
 
-NAME = "snakemake:local"
-_PROGRAMS = ("bash", "sh", "cat", "env", "md5sum", "mkdir", "rm", "sleep", "touch")
+_PROGRAMS = ("bash", "sh", "cat", "env", "md5sum", "mkdir", "rm", "sleep", "stat", "touch", "tr")
 _LEFT_OUT = re.compile(r"(^|/)(__pycache__|test|tests|idlelib|ensurepip|site-packages|dist-packages)(/|$)")
 
 
-def make(engine: DockerEngine, environment: Path) -> str:
-    """The name of the image, which is made and imported.
+def make(engine: DockerEngine, environment: Path, name: str) -> None:
+    """The image is made and imported.
 
-    :param environment: a virtual environment with Snakemake and its plugins
+    :param environment: a virtual environment with the engine and its plugins
+    :param name: what tasks call the image, with a tag
     """
     root = io.BytesIO()
     with tarfile.open(fileobj=root, mode="w", dereference=False) as archive:
@@ -37,10 +38,9 @@ def make(engine: DockerEngine, environment: Path) -> str:
         directory.type, directory.mode = tarfile.DIRTYPE, 0o1777
         archive.addfile(directory)
     path = f"PATH={environment}/bin:/usr/bin:/bin"
-    command = ["docker", "--host", engine.host, "import", "--change", f"ENV {path}", "--change", "ENV HOME=/tmp", "-", NAME]
+    command = ["docker", "--host", engine.host, "import", "--change", f"ENV {path}", "--change", "ENV HOME=/tmp", "-", name]
     made = subprocess.run(command, input=root.getvalue(), check=False, capture_output=True)
     assert made.returncode == 0, made.stderr.decode()
-    return NAME
 
 
 def _add_python(archive: tarfile.TarFile, environment: Path) -> None:
@@ -67,7 +67,7 @@ def _add_programs(archive: tarfile.TarFile) -> None:
 
 
 def _add_libraries(archive: tarfile.TarFile, programs: Iterable[Path]) -> None:
-    for library in sorted(set(_libraries(programs))):
+    for library in sorted({os.path.normpath(each) for each in _libraries(programs)}):  # some lead through `..`
         _add_file(archive, Path(library).resolve(), library)
 
 
