@@ -12,9 +12,11 @@ pytest_plugins = [
     "s3_servers",
     "servers",
     "receivers",
+    "collectors",
     "stores",
     "web_server",
     "storages",  # after those that it imports
+    "compose_stack",  # likewise
 ]
 
 

@@ -13,7 +13,8 @@ from tespes.flow.lead import Lease
 from tespes.flow.seal import HEADS_FILE, Pace, Sealer
 from tespes.store import Store
 
-KEY = seal.key(b"the key of the tests, which nobody else has")
+SECRET = b"the key of the tests, which nobody else has"
+KEY = seal.key(SECRET)
 OTHER_KEY = seal.key(b"a key that somebody made")
 PUBLIC = frozenset({seal.public(KEY)})
 META = Meta(at=g.at(1), actor="tests", owner="anonymous", correlation="request-1")

@@ -25,6 +25,7 @@ from tespes.store import Options, Store
 
 Stored = dict[str, Any]
 COLUMNS = ("_id", "stream", "version", "position", "events", "meta", "data_hash", "prev_hash", "hash")
+_APPENDING = Path(__file__).with_name("contract") / "append_until_killed.py"
 REAL_MONGODB = os.environ.get("TESPES_TEST_MONGODB_URI")
 
 
@@ -93,6 +94,24 @@ class Place:
             database.execute("DELETE FROM log")
             rows = [tuple(entry[name] for name in COLUMNS) for entry in texts]
             database.executemany(f"INSERT INTO log ({names}) VALUES ({places})", rows)  # noqa: S608 - constants
+
+
+@asynccontextmanager
+async def another_process(place: Place) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process that appends until it is killed; it has the store open."""
+    options = place.options
+    where = [options.mongodb_uri, options.mongodb_database] if options.mongodb_uri else []
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(_APPENDING), str(place.state_dir), *where, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        assert int(await process.stdout.readline()) == process.pid
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
 
 
 @pytest.fixture(params=["sqlite", "mongodb"])

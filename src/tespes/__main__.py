@@ -1,4 +1,4 @@
-"""The command line: `tespes serve`, `demo`, `contracts write`, and what is in `examine`, `operate`, `operate_projections`."""
+"""The command line: `tespes serve`, `demo`, `contracts write`, and what is in `examine` and `operate…`."""
 
 import argparse
 import asyncio
@@ -10,9 +10,24 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import structlog
 import uvloop
 
-from tespes import __version__, app, contracts, demo, errors, examine, logging, operate, operate_projections, settings, show
+from tespes import (
+    __version__,
+    app,
+    contracts,
+    demo,
+    doctor,
+    errors,
+    examine,
+    logging,
+    operate,
+    operate_backups,
+    operate_projections,
+    settings,
+    show,
+)
 from tespes.settings import Settings
 
 _OWNER_ONLY = 0o077  # the log has tasks' environments in it, and the state directory has keys
@@ -78,7 +93,10 @@ async def _serve(given: argparse.Namespace) -> int:
     logging.configure(chosen.log.format, chosen.log.level)
     async with app.service(chosen) as service:
         _spare_the_collector()
-        show.serving(service.url, service.uses)
+        if chosen.log.format == "json":
+            structlog.get_logger(__name__).info("TESPES listens", url=service.url, uses=service.uses)
+        else:
+            show.serving(service.url, service.uses)
         await asyncio.Event().wait()
     return 0
 
@@ -129,8 +147,10 @@ def _parser() -> argparse.ArgumentParser:
     write = contract.add_parser("write", help="write events/ and projections/ anew from the code")
     write.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: here)")
     write.set_defaults(command=_contracts_write)
+    doctor.add_to(commands, shared, _settings)
     operate.add_to(commands, shared, _settings)
     operate_projections.add_to(commands, shared, _settings)
+    operate_backups.add_to(commands, shared, _settings)
     return parser
 
 

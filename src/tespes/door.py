@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from tespes import errors
+from tespes import errors, serving
 from tespes.api import operator
 from tespes.settings import Settings
 
@@ -93,10 +93,9 @@ def adder(shared: argparse.ArgumentParser, load: Load) -> Add:
 def _command(run: Run, load: Load) -> Command:
     async def command(given: argparse.Namespace) -> int:
         settings = load(given)
-        host, port = settings.http.host, settings.http.port
-        named = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared
         key, made_of = _key(settings)
-        await run(Door(given.url or f"http://{named}:{port}", operator.token(key), made_of), given)
+        url = given.url or serving.address(settings.http.host, settings.http.port)
+        await run(Door(url, operator.token(key), made_of), given)
         return 0
 
     return command

@@ -194,8 +194,7 @@ async def _key(chosen: Settings, _: argparse.Namespace) -> int:
 
 
 async def _verify(chosen: Settings, given: argparse.Namespace) -> int:
-    own = surroundings.public_audit_key(chosen)
-    keys = frozenset(map(_public_key, given.key)) if given.key else frozenset([own] if own else [])
+    keys = frozenset(map(_public_key, given.key)) if given.key else surroundings.audit_keys(chosen)
     own_heads = chosen.state_dir / HEADS_FILE
     files = [*(given.heads or []), *([own_heads] if own_heads.is_file() and not given.export else [])]
     pace = None if given.export else settings.pace(chosen)

@@ -1,7 +1,18 @@
-"""TESPES's own log lines: one for each happening, a constant sentence and fields, on standard error."""
+"""TESPES's own log lines: one for each happening, a constant sentence and fields, on standard error.
 
+What libraries say, Python's warnings, and an error that ends the program come in the same form. As JSON, a traceback is a
+text in its line; no line, in either form, shows the values of variables: tokens are among them.
+
+Who waits for something tries again and again. A warning of TESPES that is the same as one of the last minute is left out; the
+next one says in `left_out` how many were.
+"""
+
+import json
 import logging
 import sys
+import time
+from collections.abc import Mapping, MutableMapping
+from types import TracebackType
 from typing import Any
 
 import orjson
@@ -9,34 +20,64 @@ import structlog
 from aiohttp.http_exceptions import HttpProcessingError
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_SAID_S = 60.0
+_SAID = 1000  # warnings that are remembered
 
 
 def configure(style: str, level: str) -> None:
     """Set it up, once, at start.
 
     :param style: `console` for people, `json` for a collector: one JSON object a line
-    :param level: the least level that is shown: `debug`, `info`, `warning` or `error`
+    :param level: the least level that is shown: `debug`, `info`, `warning` or `error`; of libraries, warnings at least
     """
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
+    made: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
     if style == "json":
-        processors = [*shared, structlog.processors.format_exc_info, structlog.processors.JSONRenderer(orjson.dumps)]
+        shown: list[Any] = [structlog.processors.format_exc_info, _line]
         factory: Any = structlog.BytesLoggerFactory(sys.stderr.buffer)
     else:
         # Where rich is installed, structlog's own choice shows the values of all variables: slow, and tokens are among them.
         plain = structlog.dev.plain_traceback
-        processors = [*shared, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+        shown = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
         factory = structlog.PrintLoggerFactory(sys.stderr)
     structlog.configure(
-        processors=processors,
+        processors=[_Repeats(), *made, *shown],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=factory,
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=max(_LEVELS[level], logging.WARNING), stream=sys.stderr)
+    form = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[structlog.stdlib.add_logger_name, *made],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *shown, _text],
+    )
+    _take_in_libraries(form, max(_LEVELS[level], logging.WARNING))
+    sys.excepthook = _tell_of_the_end
+
+
+class _Repeats:
+    """Leaves out what was said a moment ago. What is no warning is always said: it happens once, or somebody should come."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, tuple[float, int]] = {}
+
+    def __call__(self, _: Any, method: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
+        if method != "warning":
+            return line
+        key, now = repr(line), time.monotonic()
+        at, left_out = self._said.get(key, (-_SAID_S, 0))
+        if now - at < _SAID_S:
+            self._said[key] = at, left_out + 1
+            raise structlog.DropEvent
+        if len(self._said) >= _SAID:
+            self._said.clear()
+        self._said[key] = now, 0
+        return {**line, "left_out": left_out} if left_out else line
+
+
+def _take_in_libraries(form: logging.Formatter, level: int) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(form)
+    logging.basicConfig(level=level, handlers=[handler])
+    logging.captureWarnings(capture=True)
     for chatty in ("aiormq", "aio_pika", "aioftp"):  # what they tell of a lost connection, our own line says once
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
     logging.getLogger("aiohttp.server").addFilter(_is_ours)
@@ -45,3 +86,20 @@ def configure(style: str, level: str) -> None:
 def _is_ours(record: logging.LogRecord) -> bool:
     """Bytes that are no HTTP are the client's affair: it gets a 400, and cannot fill the log with tracebacks."""
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+def _line(_: Any, __: str, said: Any) -> bytes:
+    """As JSON, time first. Half a character, as names of files may have, or a huge number must not fail who tells of it."""
+    line = {"timestamp": said.pop("timestamp"), "level": said.pop("level"), "event": said.pop("event"), **said}
+    try:
+        return orjson.dumps(line, default=str)
+    except TypeError:
+        return json.dumps(line, default=str).encode()
+
+
+def _text(_: Any, __: str, line: Any) -> str:
+    return line.decode() if isinstance(line, bytes) else str(line)
+
+
+def _tell_of_the_end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    structlog.get_logger(__name__).critical("an error ended TESPES", exc_info=(kind, error, trace))

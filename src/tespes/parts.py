@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tespes import pulsar
 from tespes import settings as configuration
 from tespes.events import cloud
-from tespes.flow import checks, publish, seal
+from tespes.flow import checks, collector, publish, seal
 from tespes.flow.attend import Results
 from tespes.flow.bell import Bell
 from tespes.flow.execute import Tasks
@@ -31,6 +32,9 @@ from tespes.settings import Settings
 from tespes.settings.leaving import Leaving
 from tespes.storage import Storage
 from tespes.store import Store
+
+if TYPE_CHECKING:
+    from tespes.flow.tell import Teller
 
 TALKING = frozenset({"api", "dispatch", "listen"})  # roles that have links to Pulsars, if only to know how they are
 
@@ -72,6 +76,7 @@ class Parts:
     sealer: Sealer
     publisher: Publisher
     webhooks: Webhooks
+    teller: "Teller | None"
     health: Health
 
 
@@ -87,6 +92,7 @@ def build(given: Given) -> Parts:
     sealer = Sealer(opened.log, given.audit_key, configuration.pace(settings), settings.state_dir / HEADS_FILE)
     publisher = _publisher(given)
     webhooks = Webhooks(opened.log, opened.checkpoints, configuration.webhooks(settings))
+    teller = _teller(given)
     talking = links if given.roles & TALKING else {}
     feed = Feed(opened.log, cloud.source(settings.service.id), settings.streams.at_most)
     return Parts(
@@ -105,9 +111,11 @@ def build(given: Given) -> Parts:
         sealer=sealer,
         publisher=publisher,
         webhooks=webhooks,
+        teller=teller,
         health=Health(
             _checks(given, projections, publisher, webhooks, talking)
             | {"seal": checks.sealing(sealer), "feed": checks.feed(feed)}
+            | ({"traces": checks.telling(opened.log, opened.checkpoints, teller)} if teller else {})
         ),
     )
 
@@ -123,6 +131,17 @@ def _publisher(given: Given) -> Publisher:
     url = where.url.get_secret_value() if where.url else given.broker_url
     source = cloud.source(given.settings.service.id)
     return Publisher(given.store.log, given.store.checkpoints, url, where.exchange, source)
+
+
+def _teller(given: Given) -> "Teller | None":
+    """Who tells a collector of tasks, if this process is to. Nobody else loads the library."""
+    endpoint = configuration.endpoint(given.settings)
+    if endpoint is None or "publish" not in given.roles:
+        return None
+    from tespes.flow.tell import Teller  # noqa: PLC0415 - see above
+
+    way = collector.Collector(endpoint)
+    return Teller(given.store.log, given.store.checkpoints, way, given.settings.service.id)
 
 
 def _checks(
@@ -141,6 +160,7 @@ def _checks(
         found["roles"] = checks.roles(given.roles)
         found["disk"] = checks.disk(settings.state_dir)
     else:
-        watched = ("dispatch", "project", publish.NAME, seal.NAME, *(each.stream for each in webhooks.all.values()))
+        told = (collector.NAME,) if settings.traces.endpoint else ()
+        watched = ("dispatch", "project", publish.NAME, seal.NAME, *told, *(each.stream for each in webhooks.all.values()))
         found["leases"] = checks.Watched(opened.leases, watched, settings.lease.expires_s)
     return found

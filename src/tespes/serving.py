@@ -22,9 +22,10 @@ _LOOKS_AT_LINE: Final = 25
 _log = structlog.get_logger(__name__)
 
 
-def listen(host: str, port: int) -> tuple[socket.socket, str]:
+def listen(host: str, port: int, chosen_with: str = "--port") -> tuple[socket.socket, str]:
     """The listening socket and its URL. Clients that come before everything is ready wait in it.
 
+    :param chosen_with: where people say which port it is
     :raises errors.SetupError: the address is taken or not ours
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -32,10 +33,15 @@ def listen(host: str, port: int) -> tuple[socket.socket, str]:
         listening = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
         raise errors.SetupError(
-            f"TESPES cannot listen at {host}:{port}: {os.strerror(error.errno or 0)}; choose another port with --port"
+            f"TESPES cannot listen at {host}:{port}: {os.strerror(error.errno or 0)}; choose another port with {chosen_with}"
         ) from error
+    return listening, address(host, listening.getsockname()[1])
+
+
+def address(host: str, port: int) -> str:
+    """The URL at which who listens there is reached from this machine."""
     named = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared
-    return listening, f"http://{named}:{listening.getsockname()[1]}"
+    return f"http://{named}:{port}"
 
 
 @contextlib.asynccontextmanager
@@ -67,6 +73,18 @@ async def served(
         await _let_in(listening)
         await site.stop()
         await _answered(runner, requests, drain_s)
+        await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def served_beside(listening: socket.socket, application: web.Application) -> AsyncIterator[None]:
+    """Serve what nobody has to be let out of in peace, until the block is left."""
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listening).start()
+        yield
+    finally:
         await runner.cleanup()
 
 

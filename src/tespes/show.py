@@ -85,6 +85,8 @@ def says(event: events.Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one case
             return f"{event.name}, by {event.holder}"
         case events.HeadSigned():
             return f"positions {event.first} to {event.position}, by {event.key[:12]}…"
+        case events.LogRestored():
+            return f"from a backup up to position {event.position}"
         case events.WebhookParked():
             return f"{event.webhook} at position {event.position}: {event.reason}"
         case events.WebhookResumed():

@@ -1,5 +1,6 @@
 """What is wrong gets one clear line that names the thing and what to do; nothing hangs, no traceback is shown."""
 
+import asyncio
 import errno
 import gzip
 import http.client
@@ -14,21 +15,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aio_pika
+import psutil
 import pytest
 
+from patients import PASSWORD, REAL, a_mongodb_with_users, a_pulsar, a_vhost
 from servers import Tespes, problem, until
 from tespes.local.ftp import LocalFTP
 from tespes.local.ports import free_port
 from tespes.local.rabbitmq import PrivateRabbitMQ
+from tespes.store import version
 
 pytestmark = pytest.mark.servers
 
 
 def serve(tmp_path: Path, *words: str, settings: str = "", **variables: str) -> str:
     """What `tespes serve` says when it cannot start."""
+    tmp_path.mkdir(exist_ok=True)
     file = tmp_path / "settings.toml"
     file.write_text(settings)
     command = [sys.executable, "-m", "tespes", "serve", "--state-dir", str(tmp_path / "state"), "--settings", str(file)]
+    before = at_work(tmp_path)
     ended = subprocess.run(
         [*command, *words], env={**os.environ, **variables}, capture_output=True, text=True, check=False, timeout=30
     )
@@ -36,7 +43,14 @@ def serve(tmp_path: Path, *words: str, settings: str = "", **variables: str) -> 
     assert "Traceback" not in ended.stderr
     lines = [line for line in ended.stderr.splitlines() if line.startswith("tespes: ")]
     assert len(lines) == 1, ended.stderr
+    assert at_work(tmp_path) == before
     return lines[0]
+
+
+def at_work(directory: Path) -> list[str]:
+    """The processes that have something to do with a directory: nothing is to be half-started."""
+    lines = [" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])]
+    return [line for line in lines if str(directory) in line]
 
 
 def test_an_unknown_setting_is_named_with_its_file(tmp_path: Path) -> None:
@@ -49,6 +63,14 @@ def test_a_wrong_value_is_named_with_its_variable(tmp_path: Path) -> None:
     """A variable of the environment is named like a file."""
     said = serve(tmp_path, TESPES_HTTP__PORT="many")
     assert "http.port (environment variable TESPES_HTTP__PORT): found 'many'" in said
+
+
+def test_a_variable_that_is_missing_is_named(tmp_path: Path) -> None:
+    """One of several processes needs what the others have, and cannot make it up; no server is asked before that is said."""
+    variables = {"TESPES_ROLES": "api", "TESPES_STORE__MONGODB_URI": f"mongodb://127.0.0.1:{free_port()}/"}
+    assert serve(tmp_path, **variables) == "tespes: roles are spread over processes: give all of them the same runner.key"
+    said = serve(tmp_path, **variables, TESPES_RUNNER__KEY="k" * 32)
+    assert said == "tespes: roles are spread over processes: give all of them the same rabbitmq.url"
 
 
 def test_settings_that_are_no_toml_are_named(tmp_path: Path) -> None:
@@ -78,6 +100,113 @@ def test_a_broker_that_refuses_the_login_is_named(tmp_path: Path, rabbitmq: Priv
     said = serve(tmp_path, "--port", "0", TESPES_RABBITMQ__URL=f"amqp://tespes:wrong-password@{host}")
     assert "refuses the login: mend user and password in rabbitmq.url" in said
     assert "wrong-password" not in said
+
+
+def test_a_virtual_host_that_is_not_there_is_named(tmp_path: Path, rabbitmq: PrivateRabbitMQ) -> None:
+    """The login is right, and the broker has no such place."""
+    said = serve(tmp_path, "--port", "0", TESPES_RABBITMQ__URL=f"{rabbitmq.url}nowhere")
+    assert "refuses the vhost: make it, let this user in, or mend rabbitmq.url" in said
+
+
+def test_a_broker_with_other_queue_types_is_named(tmp_path: Path, rabbitmq: PrivateRabbitMQ) -> None:
+    """Else every message would be lost, or wait for ever, in a service that looks alive. Once it is mended, the same starts."""
+    url = asyncio.run(_with_a_classic_queue(rabbitmq))
+    said = serve(tmp_path, "--port", "0", settings=REAL, TESPES_RABBITMQ__URL=url)
+    assert said.startswith("tespes: pulsars.real: the queue tespes.dead is another than TESPES needs (inequivalent arg")
+    assert said.endswith("delete it, when nobody uses it")
+    asyncio.run(_delete(url, "tespes.dead"))
+    running = Tespes(tmp_path / "state", {"TESPES_RABBITMQ__URL": url}, REAL)
+    running.start()
+    assert running.stop() == 0
+
+
+def test_a_pulsar_that_refuses_keeps_none_but_itself_from_working(tmp_path: Path, rabbitmq: PrivateRabbitMQ) -> None:
+    """Whoever looks after it may have changed its password: TESPES starts for the others, and says what is wrong there."""
+    url = rabbitmq.url.replace("://tespes:", "://tespes:wrong-")
+    other = f'[default.pulsars.other]\nbroker_url = "{url}"\nmanager = "other"\nruntime = {{kind = "sandbox"}}\n'
+    running = Tespes(tmp_path / "state", {"TESPES_RABBITMQ__URL": rabbitmq.url}, REAL + other)
+    running.start()
+    assert running.stop() == 0
+    said = running.log_file.read_text()
+    assert "a Pulsar cannot be used until that is mended" in said
+    assert "refuses the login: mend user and password in pulsars.other.broker_url" in said
+    assert "wrong-" not in said
+
+
+async def _with_a_classic_queue(rabbitmq: PrivateRabbitMQ) -> str:
+    """A virtual host where somebody made `tespes.dead` first."""
+    vhost = await a_vhost(rabbitmq)
+    async with await aio_pika.connect(vhost.url) as connection, connection.channel() as channel:
+        await channel.declare_queue("tespes.dead", durable=True)
+    return vhost.url
+
+
+async def _delete(url: str, queue: str) -> None:
+    async with await aio_pika.connect(url) as connection, connection.channel() as channel:
+        await channel.queue_delete(queue)
+
+
+@pytest.mark.slow
+def test_a_broker_that_does_not_let_tespes_have_its_queues_is_named(tmp_path: Path, rabbitmq: PrivateRabbitMQ) -> None:
+    """A user without the rights."""
+    vhost = asyncio.run(a_vhost(rabbitmq))
+    said = serve(tmp_path, "--port", "0", settings=REAL, TESPES_RABBITMQ__URL=vhost.least_url)
+    assert said.startswith("tespes: pulsars.real: RabbitMQ refuses the queue pulsar__kill (")
+    assert "this user must be allowed to configure, write and read" in said
+    assert PASSWORD not in said
+
+
+@pytest.mark.slow
+def test_what_was_started_for_a_service_that_cannot_start_ends_with_it(tmp_path: Path, rabbitmq: PrivateRabbitMQ) -> None:
+    """TESPES started a RabbitMQ of its own before it found out about the Pulsar's (see `serve`: nothing is left)."""
+    url = asyncio.run(_with_a_classic_queue(rabbitmq))
+    settings = f'{REAL}broker_url = "{url}"\n'
+    assert "the queue tespes.dead is another" in serve(tmp_path, "--port", "0", settings=settings)
+    assert (tmp_path / "state" / "rabbitmq" / "node.json").is_file()
+
+
+@pytest.mark.slow
+def test_an_old_pulsar_is_named(tmp_path: Path, rabbitmq: PrivateRabbitMQ) -> None:
+    """A real one that takes itself for an older release. One that is down is not waited for."""
+
+    async def refused() -> str:
+        vhost = await a_vhost(rabbitmq)
+        async with a_pulsar(tmp_path / "pulsar", vhost.url, "0.14.16"):
+            return await asyncio.to_thread(_serve_with, tmp_path, REAL, TESPES_RABBITMQ__URL=vhost.url)
+
+    said = asyncio.run(refused())
+    assert said == "tespes: pulsars.real: it is Pulsar 0.14.16, and TESPES needs 0.15.15 or newer: install that"
+
+
+@pytest.mark.slow
+def test_a_database_without_rights_is_named(tmp_path: Path, rabbitmq: PrivateRabbitMQ) -> None:
+    """A user who may only read, and one with another password."""
+
+    async def refused(user: str) -> str:
+        async with a_mongodb_with_users(tmp_path / user / "mongodb") as place:
+            uri = f"mongodb://{user}@{place}"
+            variables = {"TESPES_STORE__MONGODB_URI": uri, "TESPES_RABBITMQ__URL": rabbitmq.url}
+            (tmp_path / "other").mkdir(exist_ok=True)
+            return await asyncio.to_thread(_serve_with, tmp_path / "other", "", **variables)
+
+    assert asyncio.run(refused(f"reader:{PASSWORD}")).endswith("give it the role readWrite on the database tespes")
+    said = asyncio.run(refused("reader:wrong-word"))
+    assert "refuses the login: mend user, password and authSource in store.mongodb_uri" in said
+    assert "wrong-word" not in said
+
+
+def _serve_with(directory: Path, settings: str, **variables: str) -> str:
+    return serve(directory / "tespes", "--port", "0", settings=settings, **variables)
+
+
+def test_a_state_directory_of_a_newer_version_is_named(tmp_path: Path, rabbitmq: PrivateRabbitMQ) -> None:
+    """Nothing in it is touched."""
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / version.FILE).write_text(f"{version.VERSION + 1}\n")
+    said = serve(tmp_path, "--port", "0", TESPES_RABBITMQ__URL=rabbitmq.url)
+    assert f"is of version {version.VERSION + 1}, and this TESPES knows {version.VERSION}" in said
+    assert [each.name for each in state.iterdir()] == [version.FILE]
 
 
 def test_a_mongodb_that_does_not_answer_is_named(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from pymongo.errors import BulkWriteError
 import given as g
 import oracle
 import stores
-from stores import MongoDB, Place
+from stores import MongoDB, Place, another_process
 from tespes import errors, events
 from tespes.events import Commit, Entry, Meta
 from tespes.local.mongodb import LocalMongoDB
@@ -28,7 +28,6 @@ from tespes.store.promise import OutcomeUnknown
 from views import document
 
 META = Meta(at=g.at(0), actor="tests", owner="anonymous")
-PROGRAM = Path(__file__).with_name("append_until_killed.py")
 
 
 def commit(stream: str, version: int = 1, size_bytes: int = 10) -> Commit:
@@ -46,24 +45,6 @@ def check(place: Place, acknowledged: Sequence[str]) -> None:
     stored = place.stored()
     oracle.check(stored)
     assert set(acknowledged) <= {entry["_id"] for entry in stored}
-
-
-@contextlib.asynccontextmanager
-async def another_process(place: Place) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process that appends until it is killed; it has the store open."""
-    options = place.options
-    where = [options.mongodb_uri, options.mongodb_database] if options.mongodb_uri else []
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, str(PROGRAM), str(place.state_dir), *where, stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        assert process.stdout is not None
-        assert int(await process.stdout.readline()) == process.pid
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
 
 
 async def test_a_writer_that_is_killed_leaves_every_acknowledged_commit(place: Place) -> None:

@@ -80,3 +80,31 @@ async def test_a_key_that_was_made_is_found_again(tmp_path: Path) -> None:
     assert surroundings.public_audit_key(settings) is None
     key = await surroundings.agreed_audit_key(settings, None)
     assert surroundings.public_audit_key(settings) == seal.public(key)
+
+
+async def test_a_key_may_be_changed_by_who_names_the_old_one(mongodb: MongoDB, tmp_path: Path) -> None:
+    """From then on those who have only the old one are turned away, and so is who names a wrong one."""
+    place = stores.in_mongodb(mongodb, tmp_path)
+    old, new, wrong = (SecretStr(each * 32) for each in "onw")
+    before = Settings(runner=Runner(key=old))
+    changed = Settings(runner=Runner(key=new, old_keys=(old,)))
+    astray = Settings(runner=Runner(key=wrong, old_keys=(wrong,)))
+    async with place.open() as opened:
+        for agree in (surroundings.agreed_key, surroundings.agreed_audit_key):
+            await agree(before, opened.agreements)
+            with pytest.raises(errors.SetupError, match=r"old_keys"):
+                await agree(astray, opened.agreements)
+            for _ in range(2):
+                await agree(changed, opened.agreements)
+            with pytest.raises(errors.SetupError, match=r"old_keys"):
+                await agree(before, opened.agreements)
+
+
+def test_seals_of_before_a_change_of_the_key_are_known(tmp_path: Path) -> None:
+    """By the runners' old keys that they were made of, or by their public keys, which may be named for ever."""
+    old, new = (SecretStr(each * 32) for each in "on")
+    public = [seal.public(seal.key(each.get_secret_value().encode())) for each in (old, new)]
+    by_secret = Settings(state_dir=tmp_path, runner=Runner(key=new, old_keys=(old,)))
+    by_public = Settings(state_dir=tmp_path, runner=Runner(key=new), audit=Audit(old_keys=(public[0].upper(),)))
+    assert surroundings.audit_keys(by_secret) == surroundings.audit_keys(by_public) == set(public)
+    assert surroundings.audit_keys(Settings(state_dir=tmp_path)) == frozenset()

@@ -17,7 +17,8 @@ import strategies
 from strategies import Wish
 from tespes import errors, events, task, tes
 from tespes.events import Entry, Meta, Outcome, Recorded, chain
-from tespes.projections import TASK_VIEW, Document, fold
+from tespes.flow.otlp import encoded
+from tespes.projections import TASK_VIEW, Document, fold, spans
 from tespes.store import layout
 from tespes.task import commands
 from tespes.task.commands import PulsarStatus
@@ -371,3 +372,21 @@ def test_whatever_happened_a_pulsar_that_lives_brings_the_end(
         life.obey(g.status(PulsarStatus.COMPLETE, attempt=attempt))
     assert life.state is not None
     assert task.tes_state(life.state) in tes.TERMINAL
+
+
+@given(lives)
+def test_every_task_that_ended_has_a_whole_trace(life: Life) -> None:
+    """One root, every other span within one that is there, an id for each place; the same history is told the same twice."""
+    found = spans.told(life.recorded)
+    assert (found is not None) == any(isinstance(event, ENDS) for event in life.happened)
+    if found is None:
+        return
+    places = [span.place for span in found.spans]
+    assert len({found.span_id(place) for place in places}) == len(places)
+    assert [span.place for span in found.spans if span.within is None] == [spans.TASK]
+    assert {span.within for span in found.spans} - {None} <= set(places)
+    assert all(span.began <= span.ended for span in found.spans)
+    scheduled = [event for event in life.happened if isinstance(event, events.AttemptScheduled)]
+    assert sum(span.name == "attempt" for span in found.spans) == len(scheduled)
+    assert spans.told(life.recorded) == found
+    assert encoded([found], "tests")

@@ -74,6 +74,7 @@ def test_secrets_beside_the_file_are_read(file: Path) -> None:
         ("TESPES_RABBITMQ", "amqp://u:hunter2@h/"),
         ("TESPES_RABBITMQ__URL", "@json {'a': 'hunter2'}"),
         ("TESPES_RUNNER__KEY", "hunter2"),
+        ("TESPES_RUNNER__OLD_KEYS", "['hunter2']"),
     ],
 )
 def test_no_secret_is_in_what_is_said(variable: tuple[str, str], file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

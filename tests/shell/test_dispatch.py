@@ -23,7 +23,7 @@ from tespes.flow.pulsars import Pulsars
 from tespes.flow.room import Room
 from tespes.flow.signs import Signs
 from tespes.projections import TASK_VIEW
-from tespes.pulsar import Site, wire
+from tespes.pulsar import Queue, Site, wire
 from tespes.store import Store
 from tespes.task import Patience, commands
 from tespes.task.state import Scheduled, State
@@ -42,6 +42,7 @@ class Link:
         self.connected: Callable[[], None] = lambda: None
         self.trouble: str | None = None
         self.unheard: str | None = None
+        self.queues: Mapping[str, Queue] = {}
         self.sent: Counter[str] = Counter()
         self.hangs = False
 

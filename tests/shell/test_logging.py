@@ -1,7 +1,9 @@
 """What TESPES's own log shows of a failure."""
 
+import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -59,3 +61,58 @@ def test_what_is_no_http_does_not_fill_the_log() -> None:
     assert ended.stdout.split() == ["400", "400", "500"]
     assert ended.stderr.count("Traceback") == 1
     assert "ZeroDivisionError" in ended.stderr
+
+
+SAYS = """
+import logging as libraries
+import sys
+import time
+import warnings
+import structlog
+from tespes import logging
+logging.configure("json", "info")
+said = structlog.get_logger()
+"""
+
+
+def lines(program: str) -> list[dict[str, Any]]:
+    """What a program that does that says, each line an object of JSON."""
+    ended = subprocess.run([sys.executable, "-c", SAYS + program], capture_output=True, text=True, check=False, timeout=30)
+    return [json.loads(line) for line in ended.stderr.splitlines()]
+
+
+def test_whoever_speaks_speaks_json_in_lines() -> None:
+    """Libraries, Python's warnings, and the error that ends it all; a traceback of many lines is one text."""
+    program = """
+libraries.getLogger("asyncio").error("a library %s", "fails", exc_info=ValueError("of\\nmany lines"))
+warnings.warn("something is old")
+raise KeyError("the end")
+"""
+    library, warning, end = lines(program)
+    assert (library["event"], library["logger"], library["level"]) == ("a library fails", "asyncio", "error")
+    assert library["exception"] == "ValueError: of\nmany lines"
+    assert (warning["logger"], "something is old" in warning["event"]) == ("py.warnings", True)
+    assert (end["level"], end["event"]) == ("critical", "an error ended TESPES")
+    assert "KeyError: 'the end'" in end["exception"]
+    assert all(list(line)[:3] == ["timestamp", "level", "event"] for line in (library, warning, end))
+
+
+def test_no_value_is_too_strange_to_be_told() -> None:
+    """Half a character, as in names of files; a huge number; what has no form in JSON."""
+    (line,) = lines("said.info('told', name='a\\udcff', number=2**70, what={1, 2}.__class__)")
+    assert (line["name"], line["number"]) == ("a\udcff", 2**70)
+
+
+def test_a_warning_that_is_repeated_is_said_once_a_minute() -> None:
+    """And then how often it was left out. Other warnings are said, and what is no warning always."""
+    program = """
+for reason in ("x", "x", "y", "x"):
+    said.warning("waits", reason=reason)
+for _ in range(2):
+    said.info("happens")
+clock, time.monotonic = time.monotonic, lambda: clock() + 61
+said.warning("waits", reason="x")
+"""
+    told = [(line["event"], line.get("reason"), line.get("left_out")) for line in lines(program)]
+    happens = ("happens", None, None)
+    assert told == [("waits", "x", None), ("waits", "y", None), happens, happens, ("waits", "x", 2)]

@@ -6,6 +6,7 @@ from tespes.api import cors, docs, openapi
 from tespes.api.events import EventRoutes
 from tespes.api.health import HealthRoutes
 from tespes.api.live import LiveRoutes
+from tespes.api.metrics import MetricsRoute
 from tespes.api.operator import OperatorRoutes
 from tespes.api.problems import answer_errors
 from tespes.api.runners import RunnerRoutes
@@ -25,6 +26,7 @@ def application(
     events: EventRoutes,
     stream: StreamRoutes,
     operator: OperatorRoutes,
+    metrics: MetricsRoute | None = None,
     max_body_bytes: int,
     cors_origins: tuple[str, ...] = (),
     public_url: str | None = None,
@@ -32,6 +34,7 @@ def application(
 ) -> web.Application:
     """The web application.
 
+    :param metrics: None: they are elsewhere
     :param max_body_bytes: of a request other than a transfer; larger: 413
     :param cors_origins: whose pages may call the public routes; :param public_url: what browsers call TESPES, see `cors`
     :param exchange: on which events are published
@@ -47,15 +50,18 @@ def application(
     transfers.add_to(app)
     health.add_to(app)
     operator.add_to(app)
+    if metrics is not None:
+        metrics.add_to(app)
     cors.protect(app, cors_origins, public_url)
     cors.allow(app, cors_origins)
     return app
 
 
-def nothing_but(health: HealthRoutes) -> web.Application:
-    """The web application of a process that serves no tasks."""
+def nothing_but(*routes: HealthRoutes | MetricsRoute) -> web.Application:
+    """The web application of a process, or of a port, that serves no tasks."""
     app = web.Application(middlewares=[answer_errors])
-    health.add_to(app)
+    for each in routes:
+        each.add_to(app)
     return app
 
 
@@ -63,6 +69,7 @@ __all__ = [
     "EventRoutes",
     "HealthRoutes",
     "LiveRoutes",
+    "MetricsRoute",
     "OperatorRoutes",
     "RunnerRoutes",
     "StreamRoutes",

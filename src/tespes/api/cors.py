@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 
 from tespes import errors
 
-INTERNAL = ("/runner/", "/transfer/", "/operator/")
+INTERNAL = ("/runner/", "/transfer/", "/operator/", "/metrics")
 _ANY = "*"
 _METHODS = "GET, POST"
 _HEADERS = "Content-Type, Authorization, Idempotency-Key, Last-Event-ID, X-Request-ID, traceparent"

@@ -10,6 +10,7 @@ from aiohttp import hdrs, web
 from pydantic import ValidationError
 
 from tespes import errors
+from tespes.api import origin
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -91,7 +92,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         raise
     except Exception:  # noqa: BLE001 - the rim: logged, answered without a traceback
         reference = f"{time.time_ns():x}"
-        _log.exception("a request failed", path=request.path, reference=reference)
+        request_id = origin.by(request).correlation
+        _log.exception("a request failed", method=request.method, path=request.path, reference=reference, request_id=request_id)
         return problem(500, "TESPES failed", f"the log has the details under reference {reference}")
 
 

@@ -5,6 +5,7 @@ from tespes.events.record import Commit, Entry, Meta, Recorded, commit, event_id
 from tespes.events.service import (
     HeadSigned,
     LeaseTaken,
+    LogRestored,
     PulsarDrained,
     PulsarEnabled,
     ServiceEvent,
@@ -59,6 +60,7 @@ __all__ = [
     "Kept",
     "LateMessageRecorded",
     "LeaseTaken",
+    "LogRestored",
     "Meta",
     "Moment",
     "Outcome",

@@ -63,6 +63,7 @@ EXAMPLES: tuple[types.Event, ...] = (
     service.PulsarEnabled(pulsar="site-a"),
     service.LeaseTaken(name="dispatch", holder="tes1.example.org:4711:9f3c21ab"),
     service.HeadSigned(first=1, position=1000, hash=_SHA256, root=_SHA256, key=_SHA256, signature=_SHA256 * 2),
+    service.LogRestored(position=1000, hash=_SHA256),
     service.WebhookParked(webhook="portal", position=1234, reason="https://portal.example.org/tes: 500"),
     service.WebhookResumed(webhook="portal"),
 )

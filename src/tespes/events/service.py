@@ -55,6 +55,20 @@ class HeadSigned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogRestored:
+    """The log goes on from a backup: what came after that position before, if anything did, is not known any more.
+
+    Whoever has events of this log with a higher sequence than that, and other ids, has what never happened for it. In the
+    stream `log:restores`.
+
+    :param position: of the last commit that the backup had, and `hash` of that commit
+    """
+
+    position: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookParked:
     """A webhook refused its events for too long and gets no more of them until it is resumed. In the stream `webhook:<name>`.
 
@@ -76,4 +90,4 @@ class WebhookResumed:
     webhook: str
 
 
-ServiceEvent = PulsarDrained | PulsarEnabled | LeaseTaken | HeadSigned | WebhookParked | WebhookResumed
+ServiceEvent = PulsarDrained | PulsarEnabled | LeaseTaken | HeadSigned | LogRestored | WebhookParked | WebhookResumed

@@ -13,6 +13,7 @@ from tespes.flow import names, texts
 from tespes.flow.bell import Bell
 from tespes.flow.execute import By, KnownTask, Tasks
 from tespes.flow.follow import wait
+from tespes.flow.handed_on import with_traceparents
 from tespes.flow.jobs import Caller, Job, job
 from tespes.flow.live import Live, Tails
 from tespes.flow.signs import Signs
@@ -80,7 +81,9 @@ class Results:
 class Attendant:
     """What runners talk to.
 
-    :param sites: the Pulsars by name; :param key: what attempts' tokens are derived from
+    :param sites: the Pulsars by name; :param key: what attempts' tokens are derived from, and `former_keys` what those were
+        that were sent before it was changed
+    :param hands_on: whether executors are told which trace they belong to, see `handed_on`
     """
 
     tasks: Tasks
@@ -92,14 +95,17 @@ class Attendant:
     sites: Mapping[str, Site]
     key: bytes
     habits: Habits
+    former_keys: tuple[bytes, ...] = ()
+    hands_on: bool = False
 
     def admit(self, job_id: str, token: str, run_id: str) -> Caller:
         """Who asks.
 
         :raises errors.Unauthorized: the token is not that attempt's
         """
-        named = job(job_id)
-        if named is None or not hmac.compare_digest(token.encode(errors="replace"), jobs.token(self.key, job_id).encode()):
+        named, shown = job(job_id), token.encode(errors="replace")
+        keys = (self.key, *self.former_keys)
+        if named is None or not any(hmac.compare_digest(shown, jobs.token(key, job_id).encode()) for key in keys):
             raise errors.Unauthorized("the token does not open this job")
         return Caller(named, run_id)
 
@@ -115,9 +121,8 @@ class Attendant:
         except errors.NotFound as error:
             raise errors.AttemptGone(str(error)) from error
         self.signs.runner(named.id)
-        return plans.plan(
-            named.id, known.submitted, self._runtime(known), self.habits, lambda *of: self._goes_through(known, *of)
-        )
+        asked = with_traceparents(known, named.attempt) if self.hands_on else known.submitted
+        return plans.plan(named.id, asked, self._runtime(known), self.habits, lambda *of: self._goes_through(known, *of))
 
     async def heartbeat(self, caller: Caller, hold_s: float, tails: Tails | None) -> bool:
         """The runner is alive, and waits for up to `hold_s`: whether somebody wants to see what its executor writes.

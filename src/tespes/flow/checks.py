@@ -5,9 +5,9 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from tespes.flow import publish
+from tespes.flow import collector, publish
 from tespes.flow import webhooks as hooks
 from tespes.flow.health import Check, Finding, Level
 from tespes.flow.parked import Parked
@@ -17,6 +17,9 @@ from tespes.flow.subscribe import Feed
 from tespes.projections import ReadModel
 from tespes.pulsar import Link
 from tespes.store import Checkpoints, Documents, Held, Leases, Log
+
+if TYPE_CHECKING:
+    from tespes.flow.tell import Teller
 
 _SLOW_S: Final = 1.0
 _LAG_COMMITS: Final = 1000
@@ -174,6 +177,17 @@ def publishing(log: Log, checkpoints: Checkpoints, publisher: Publisher) -> Chec
         if lag > _LAG_COMMITS:
             return Finding(Level.DEGRADED, f"{lag:,} commits are not published yet", facts)
         return Finding(facts=facts)
+
+    return check
+
+
+def telling(log: Log, checkpoints: Checkpoints, teller: "Teller") -> Check:
+    """Whether the collector takes traces, and how far it is behind the log."""
+
+    async def check() -> Finding:
+        lag = max((await log.head()).position - await checkpoints.position(collector.NAME), 0)
+        facts = {"lag_commits": lag, "lost_traces": teller.lost}
+        return Finding(Level.DEGRADED, teller.trouble, facts) if teller.trouble else Finding(facts=facts)
 
     return check
 

@@ -5,7 +5,6 @@ yet comes again, with the same id and sequence. A webhook that hangs or refuses 
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -18,14 +17,12 @@ from tespes.events import Entry, cloud, codec
 from tespes.events.cloud import CloudEvent
 from tespes.flow.follow import follow, is_ahead, patiently
 from tespes.flow.lead import Lease
-from tespes.flow.post import Post, Refused
+from tespes.flow.post import Post, Refused, next_try_s
 from tespes.flow.webhooks import Parked, Webhook, Webhooks
 from tespes.store import Checkpoints, Log
 
 _SAVE_EVERY_S: Final = 0.2
 _LOOK_EVERY_S: Final = 0.5
-_PAUSE_S, _PAUSE_AT_MOST_S = 0.5, 60.0
-_ASKED_AT_MOST_S: Final = 300.0  # of patience, whatever `Retry-After` says
 _FRESH_S: Final = 1.0  # for how long what was read may be sent: something may be taken out of it meanwhile
 _AT_ONCE: Final = 100
 
@@ -120,7 +117,7 @@ class Delivery:
                 await self._resumed()
                 since, times = time.monotonic(), 0
             else:
-                await asyncio.sleep(min(_pause_s(times, refused.again_s), left_s))
+                await asyncio.sleep(min(next_try_s(times, refused.again_s), left_s))
             self._read_s = float("-inf")
         self._webhooks.tell(self._webhook.name, None)
 
@@ -174,10 +171,3 @@ class Delivery:
             self._saved = done
         except errors.Unavailable as error:
             _log.warning("how far a webhook is could not be saved", webhook=self._webhook.name, reason=str(error))
-
-
-def _pause_s(times: int, asked_s: float | None) -> float:
-    """Until the next try after so many: twice as long each time, never two at the same moment; or as long as was asked for."""
-    if asked_s is not None:
-        return min(max(asked_s, _PAUSE_S), _ASKED_AT_MOST_S)
-    return min(_PAUSE_S * 2.0 ** min(times - 1, 10), _PAUSE_AT_MOST_S) * random.uniform(0.5, 1)  # noqa: S311 - jitter

@@ -48,7 +48,10 @@ _log = structlog.get_logger(__name__)
 
 
 class Dispatch:
-    """The follower that makes things happen, for one tenure of its lease."""
+    """The follower that makes things happen, for one tenure of its lease.
+
+    `room` is who waits and who has a place; `position` is up to which position of the log it has seen what happened.
+    """
 
     def __init__(self, store: Store, tasks: Tasks, signs: Signs, room: Room, means: Means) -> None:
         self._log = store.log
@@ -57,6 +60,8 @@ class Dispatch:
         self._tasks = tasks
         self._signs = signs
         self._means = means
+        self.room = room
+        self.position = 0
         self._places = Places(room, means.pulsars, time.monotonic)
         self._watch = Watch(time.monotonic, now)
         self._due: dict[str, None] = {}
@@ -96,6 +101,7 @@ class Dispatch:
                 if isinstance(known, KnownTask):
                     self._seat(known)
         self._due.update(dict.fromkeys((*begun.live, *begun.ended)))
+        self.position = begun.position
         _log.info("dispatch resumes", position=begun.position, live=len(begun.live))
         return begun.position
 
@@ -113,6 +119,7 @@ class Dispatch:
             if entry.commit.version == 1:
                 self._watch.born(entry.commit.stream)
             self._due[entry.commit.stream] = None
+        self.position = entries[-1].position
         self._woken.set()
 
     async def _wait(self) -> None:

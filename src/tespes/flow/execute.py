@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from weakref import WeakValueDictionary
 
-import structlog
-
 from tespes import errors, events, task, tes
 from tespes.events import Meta, Recorded, moment
 from tespes.flow.ids import new_id
@@ -18,8 +16,6 @@ from tespes.task import commands
 
 _TRIES = 50
 _PAUSE_S, _PAUSE_AT_MOST_S = 0.002, 0.05
-
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +166,6 @@ class Tasks:
         meta = self._meta(stream, by)
         version = stream.fold.version + 1 if stream.fold else 1
         entry = await self._log.append(events.commit(commit_id, stream.id, version, decision, meta), by.fence)
-        names = " ".join(type(event).__name__ for event in decision)
-        _log.info("appended", events=names, task_id=stream.id, position=entry.position)
         return self._folds.advance(stream.fold, entry).value
 
     def _meta(self, stream: "_Stream", by: By) -> Meta:

@@ -53,12 +53,12 @@ Report = Mapping[str, Finding]
 
 
 class Health:
-    """All checks of this process, by name."""
+    """All checks of this process, by name. `report` is what they found last; see `look`."""
 
     def __init__(self, checks: Mapping[str, Check]) -> None:
         self._checks = checks
         self._last: dict[str, Finding] = {}
-        self._report: Report = {}
+        self.report: Report = {}
         self._looked_at = float("-inf")
         self._began = time.monotonic()
         self._turn = asyncio.Lock()
@@ -74,10 +74,10 @@ class Health:
         async with self._turn:
             if time.monotonic() - self._looked_at > _FRESH_S:
                 found = await asyncio.gather(*map(_checked, self._checks.values()))
-                self._report, self._looked_at = dict(zip(self._checks, found, strict=True)), time.monotonic()
-                for name, finding in self._report.items():
+                self.report, self._looked_at = dict(zip(self._checks, found, strict=True)), time.monotonic()
+                for name, finding in self.report.items():
                     self._tell(name, finding)
-            return self._report
+            return self.report
 
     def _tell(self, name: str, found: Finding) -> None:
         if found.level is Level.DEGRADED and time.monotonic() - self._began < _SETTLES_S:

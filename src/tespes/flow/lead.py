@@ -150,7 +150,6 @@ class _Contest:
         taken = Held(self.name, self._holder, fence, seen.beat + 1 if seen else 1)
         if not await self.leases.put(taken, seen):
             return None
-        _log.info("a lease is held", lease=self.name, fence=fence, holder=self._holder)
         return taken
 
     async def _write_down(self, version: int) -> int:

@@ -67,6 +67,12 @@ class Listener:
         message = wire.read_status(body)
         if isinstance(message, wire.Rubbish):
             return message.reason
+        reason = None if wire.is_probe(message.job_id) else await self._said(message)
+        if reason is None and message.acknowledge is not None and self.link is not None:
+            await self.link.acknowledge(message.acknowledge)
+        return reason
+
+    async def _said(self, message: wire.Status) -> str | None:
         found = await self._find(message.job_id)
         if isinstance(found, str):
             return found
@@ -74,8 +80,6 @@ class Listener:
             await self._final(*found, message)
         else:
             await self._sign_of_life(*found, message.status)
-        if message.acknowledge is not None and self.link is not None:
-            await self.link.acknowledge(message.acknowledge)
         return None
 
     async def _find(self, job_id: str) -> tuple[Job, KnownTask] | str:

@@ -40,12 +40,13 @@ class ParkedTask:
 
 
 class Parked:
-    """The parked tasks of one view."""
+    """The parked tasks of one view, whose name is `view`."""
 
     def __init__(self, log: Log, documents: Documents, model: ReadModel) -> None:
         self._log = log
         self._documents = documents
         self._model = model
+        self.view = model.name
         self._kept = ReadModel(
             name=f"parked_{model.name}",
             version=1,
@@ -68,6 +69,11 @@ class Parked:
             before = page[-1]["position"]
             found += [ParkedTask(self._model.name, each["id"], each["at"], each["failed_at"], each["reason"]) for each in page]
         return found
+
+    async def count(self) -> int:
+        """How many are parked."""
+        found = await self._documents.groups(self._kept, "state", (_PARKED,))
+        return found[_PARKED].documents if found else 0
 
     async def park(self, entry: Entry, error: Exception) -> None:
         """Keep on record that this entry cannot be folded."""

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import contextlib
 import hmac
+import random
 import ssl
 import time
 from dataclasses import dataclass
@@ -34,13 +35,15 @@ _MOVED: Final = range(300, 400)
 _GONE: Final = 410
 _REST_BYTES: Final = 2**16
 _REST_S: Final = 0.5
+_PAUSE_S, _PAUSE_AT_MOST_S = 0.5, 60.0
+_ASKED_AT_MOST_S: Final = 300.0  # of patience, whatever `Retry-After` says
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The webhook does not have the event, for that reason.
+    """Whoever something was sent to does not have it, for that reason.
 
-    :param is_final: it says that it will never want any; :param again_s: when it wants to be asked again, if it said
+    :param is_final: it says that it will never have it; :param again_s: when it wants to be asked again, if it said
     """
 
     reason: str
@@ -55,7 +58,7 @@ class Post:
         """:raises errors.SetupError: its ca_file cannot be read"""
         self._webhook = webhook
         self._at = address(webhook.url)
-        self._trusted = _trusted(webhook)
+        self._trusted = trusted(webhook.ca_file)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -116,11 +119,22 @@ def pause_s(said: str, present: datetime) -> float | None:
         return None
 
 
-def _trusted(webhook: Webhook) -> ssl.SSLContext:
+def next_try_s(times: int, asked_s: float | None) -> float:
+    """Until the next try after so many: twice as long each time, never two at the same moment; or as long as was asked for."""
+    if asked_s is not None:
+        return min(max(asked_s, _PAUSE_S), _ASKED_AT_MOST_S)
+    return min(_PAUSE_S * 2.0 ** min(times - 1, 10), _PAUSE_AT_MOST_S) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+
+
+def trusted(ca_file: str | None) -> ssl.SSLContext:
+    """Trust in the system's certificates, and in those of that file.
+
+    :raises errors.SetupError: it has none
+    """
     context = ssl.create_default_context()
-    if webhook.ca_file is not None:
+    if ca_file is not None:
         try:
-            context.load_verify_locations(cafile=webhook.ca_file)
+            context.load_verify_locations(cafile=ca_file)
         except OSError as error:  # ssl.SSLError is one
-            raise errors.SetupError(f"{webhook.ca_file}: has no certificates: {error.strerror or error}") from error
+            raise errors.SetupError(f"{ca_file}: has no certificates: {error.strerror or error}") from error
     return context

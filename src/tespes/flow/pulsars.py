@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import structlog
-
 from tespes import errors, events, tes
 from tespes.events import Entry, Meta
 from tespes.flow.execute import By, KnownTask, Tasks, now
@@ -26,8 +24,6 @@ _STREAM = "pulsar:"
 _TRIES = 10
 _PAGE = 1000
 LIVE = conditions.OneOf("state", frozenset(state.value for state in tes.State if state not in tes.TERMINAL))
-
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +64,10 @@ class Pulsars:
     def open(self) -> dict[str, str | None]:
         """For each Pulsar None if further attempts may be sent there, else why not."""
         return {name: self._closed(name) or _trouble(link) for name, link in self._links.items()}
+
+    def drained(self) -> dict[str, bool]:
+        """For each Pulsar whether operators want it to get no further attempt, as far as this process has read."""
+        return {name: isinstance(self._wanted.get(name), Drained) for name in self._links}
 
     async def wanted(self, name: str) -> Wanted:
         """What operators want of it, as the log has it now.
@@ -110,10 +110,9 @@ class Pulsars:
                 return
             meta = Meta(at=now(), actor=by.actor, owner=by.actor, correlation=by.correlation)
             try:
-                entry = await self._log.append(events.commit(new_id(), _STREAM + name, version + 1, (event,), meta))
+                await self._log.append(events.commit(new_id(), _STREAM + name, version + 1, (event,), meta))
             except errors.VersionConflict:
                 continue
-            _log.info("appended", events=type(event).__name__, pulsar=name, position=entry.position)
             self._wanted[name] = _after(wanted, event, meta.at)
             return
         raise errors.StoreUnavailable(f"Pulsar {name} changes too fast: {_TRIES} other orders came first")

@@ -8,8 +8,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import structlog
-
 from tespes import errors, events
 from tespes.events import Entry, Meta, redact
 from tespes.flow.execute import By, Tasks, now
@@ -19,8 +17,6 @@ from tespes.task.state import Ended
 
 _TRIES = 5
 _AT_ONCE = 500
-
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +58,17 @@ class Redactor:
                 await asyncio.sleep(0)
                 continue
             for order in [*(each for entry in entries for each in redact.orders(entry)), *found]:
-                await self._do(order)
+                await self.carry_out(order)
             return found
         raise errors.StoreUnavailable(f"task {task_id} changes too fast")
 
     async def _write_down(self, last: Entry, found: Sequence[events.DataRedacted], by: By) -> None:
         meta = Meta(at=now(), actor=by.actor, owner=last.commit.meta.owner, correlation=by.correlation)
         commit = events.commit(new_id(), last.commit.stream, last.last_version + 1, found, meta)
-        entry = await self.log.append(commit)
-        _log.info("redacted", task_id=last.commit.stream, position=entry.position, fields=[each.fields for each in found])
+        await self.log.append(commit)
 
-    async def _do(self, order: events.DataRedacted) -> None:
-        """The texts beside the event first: while it names them, they are found again."""
+    async def carry_out(self, order: events.DataRedacted) -> None:
+        """Take out what that says, unless it is done: texts beside the event first, for while it names them they are found."""
         for _ in range(_TRIES):
             (entry,) = await self.log.read_as_is(order.position - 1, 1)
             was = entry.commit.events[order.index]

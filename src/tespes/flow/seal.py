@@ -73,6 +73,13 @@ class Sealer:
         finally:
             self.trouble = None
 
+    async def position(self) -> int:
+        """Up to which position of the log everything is sealed. A seal needs none itself."""
+        last = await self._last(await self.log.newest(seal.STREAM))
+        sealed = last.position if last is not None else 0
+        following = await self.log.read(sealed, 1)
+        return sealed + sum(entry.commit.stream == seal.STREAM for entry in following)
+
     async def _seal(self, lease: Lease) -> None:
         """Until cancelled.
 
@@ -175,7 +182,6 @@ class _Tenure:
         self._version += 1
         self._hashes, self._news_since = [], None
         await self._of.keep(_keep, head)
-        _log.info("sealed", position=head.position, first=head.first)
 
 
 def heads(paths: Iterable[Path]) -> list[events.HeadSigned]:

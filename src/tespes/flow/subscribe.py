@@ -108,6 +108,15 @@ class Feed:
         found = [document for entry in entries for document in self._shown(entry).documents(ALL)]
         return _page(found, entries[-1].position, entries[-1].position)
 
+    async def seen(self) -> int:
+        """Up to which position of the log those who watch live were woken."""
+        return self._latest.end
+
+    @property
+    def clients(self) -> int:
+        """How many watch live now."""
+        return len(self._lives)
+
     @property
     def is_full(self) -> bool:
         """Whether nobody else may watch now."""

@@ -20,7 +20,7 @@ from tespes.store import Checkpoints, Fence, Log
 from tespes.tes import urls
 
 TASK_EVENTS: Final = frozenset(codec.VERSIONS) - {kind.__name__ for kind in get_args(events.ServiceEvent)}
-_STREAM: Final = "webhook:"
+STREAM: Final = "webhook:"
 _TRIES: Final = 10
 _ACTOR: Final = "tespes"
 
@@ -51,7 +51,7 @@ class Webhook:
     @property
     def stream(self) -> str:
         """Where it is written down whether it is parked; its lease and its checkpoint have that name, too."""
-        return _STREAM + self.name
+        return STREAM + self.name
 
     @property
     def shown(self) -> str:
@@ -94,14 +94,19 @@ class Standing:
 
 
 class Webhooks:
-    """The webhooks of the settings."""
+    """The webhooks of the settings.
+
+    `taken` and `refused` count by name how often this process was answered so, and `skipped` what it could not read.
+    """
 
     def __init__(self, log: Log, checkpoints: Checkpoints, webhooks: Iterable[Webhook]) -> None:
         self.all: Mapping[str, Webhook] = {each.name: each for each in webhooks}
         self._log = log
         self._checkpoints = checkpoints
         self._troubles: dict[str, str] = {}
-        self._skipped = Counter[str]()
+        self.taken = Counter[str]()
+        self.refused = Counter[str]()
+        self.skipped = Counter[str]()
 
     async def prepare(self) -> None:
         """Let those that are new begin: they get whatever happens from now on, if they do not want it all."""
@@ -111,6 +116,7 @@ class Webhooks:
 
     def tell(self, name: str, trouble: str | None) -> None:
         """Why its next event is not delivered; None once one was."""
+        (self.taken if trouble is None else self.refused)[name] += 1
         if trouble is not None:
             self._troubles[name] = trouble
         elif self._troubles.pop(name, None) is not None:
@@ -118,7 +124,7 @@ class Webhooks:
 
     def skip(self, name: str, position: int, reason: str) -> None:
         """An event is left out, for this release cannot read it."""
-        self._skipped[name] += 1
+        self.skipped[name] += 1
         _log.warning("a webhook does not get an event", webhook=name, position=position, reason=reason)
 
     async def look(self) -> list[Standing]:
@@ -138,36 +144,34 @@ class Webhooks:
         :param position: of the event that it refused; :param fence: of the lease under which it was offered
         """
         happened = events.WebhookParked(webhook=name, position=position, reason=reason)
-        if await self._append(name, happened, By(_ACTOR, fence=fence)):
-            _log.warning("a webhook is parked", webhook=name, position=position, reason=reason)
+        await self._append(name, happened, By(_ACTOR, fence=fence))
 
     async def resume(self, name: str, by: By) -> None:
         """Let it have its events again, from the one on that it refused; if it is not parked, nothing happens.
 
         :raises errors.NotFound: there is no such webhook
         """
-        if await self._append(name, events.WebhookResumed(webhook=name), by):
-            _log.info("a webhook is resumed", webhook=name)
+        await self._append(name, events.WebhookResumed(webhook=name), by)
 
     async def _standing(self, webhook: Webhook) -> Standing:
         position = await self._checkpoints.position(webhook.stream)
         lag = max((await self._log.head()).position - position, 0)
         name = webhook.name
-        return Standing(webhook, await self.state(name), position, lag, self._troubles.get(name), self._skipped[name])
+        return Standing(webhook, await self.state(name), position, lag, self._troubles.get(name), self.skipped[name])
 
-    async def _append(self, name: str, event: events.WebhookParked | events.WebhookResumed, by: By) -> bool:
-        """Whether that was not so already."""
+    async def _append(self, name: str, event: events.WebhookParked | events.WebhookResumed, by: By) -> None:
+        """Write it down, if it is not so already."""
         for _ in range(_TRIES):
             state, version = await self._read(name)
             if isinstance(state, Parked) == isinstance(event, events.WebhookParked):
-                return False
+                return
             meta = Meta(at=now(), actor=by.actor, owner=by.actor, correlation=by.correlation)
             commit = events.commit(new_id(), self.all[name].stream, version + 1, (event,), meta)
             try:
                 await self._log.append(commit, by.fence)
             except errors.VersionConflict:
                 continue
-            return True
+            return
         raise errors.StoreUnavailable(f"webhook {name} changes too fast: {_TRIES} orders came first")
 
     async def _read(self, name: str) -> tuple[State, int]:

@@ -66,12 +66,24 @@ class PrivateRabbitMQ:
     def pid(self) -> int | None:
         return self._process.pid
 
+    def find_program(self) -> Path:
+        """Where RabbitMQ is.
+
+        :raises errors.SetupError: it is not installed
+        """
+        found = shutil.which("rabbitmq-server")
+        candidates = [self._program] if self._program else [_DEBIAN, *([Path(found)] if found else [])]
+        for candidate in candidates:
+            if os.access(candidate, os.X_OK):
+                return candidate
+        raise errors.SetupError(_NOT_INSTALLED)
+
     async def start(self) -> Self:
         """Adopt the node of this directory if it is still running, else start it; return when it takes connections.
 
         :raises errors.SetupError: RabbitMQ is not installed or does not come up
         """
-        program = self._find_program()
+        program = self.find_program()
         files.make_private_directory(self._directory)
         try:
             adopted = await self._adopt()
@@ -147,14 +159,6 @@ class PrivateRabbitMQ:
 
     async def _answers(self) -> bool:
         return await listens(LOOPBACK, self._node().amqp_port)
-
-    def _find_program(self) -> Path:
-        found = shutil.which("rabbitmq-server")
-        candidates = [self._program] if self._program else [_DEBIAN, *([Path(found)] if found else [])]
-        for candidate in candidates:
-            if os.access(candidate, os.X_OK):
-                return candidate
-        raise errors.SetupError(_NOT_INSTALLED)
 
 
 def _configure(directory: Path, node: _Node) -> None:

@@ -103,7 +103,7 @@ def apply(course: Course | None, recorded: Recorded) -> Course | None:  # noqa: 
             return course
         case events.PulsarDrained() | events.PulsarEnabled() | events.LeaseTaken() | events.HeadSigned():
             return course  # of no task
-        case events.WebhookParked() | events.WebhookResumed():
+        case events.LogRestored() | events.WebhookParked() | events.WebhookResumed():
             return course
 
 

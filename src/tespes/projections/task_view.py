@@ -84,7 +84,7 @@ def apply(view: TaskView | None, recorded: Recorded) -> TaskView | None:  # noqa
             return view
         case events.PulsarDrained() | events.PulsarEnabled() | events.LeaseTaken() | events.HeadSigned():
             return view  # of no task
-        case events.WebhookParked() | events.WebhookResumed():
+        case events.LogRestored() | events.WebhookParked() | events.WebhookResumed():
             return view
 
 

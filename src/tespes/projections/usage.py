@@ -90,7 +90,7 @@ def apply(usage: Any, recorded: Recorded) -> Any:  # noqa: C901, PLR0911 - one c
             return usage
         case events.PulsarDrained() | events.PulsarEnabled() | events.LeaseTaken() | events.HeadSigned():
             return usage  # of no task
-        case events.WebhookParked() | events.WebhookResumed():
+        case events.LogRestored() | events.WebhookParked() | events.WebhookResumed():
             return usage
 
 

@@ -2,7 +2,7 @@
 
 from tespes.pulsar.job import Terms
 from tespes.pulsar.plan import Habits
-from tespes.pulsar.promise import Link
+from tespes.pulsar.promise import Link, Queue
 from tespes.pulsar.site import Site
 
-__all__ = ["Habits", "Link", "Site", "Terms"]
+__all__ = ["Habits", "Link", "Queue", "Site", "Terms"]

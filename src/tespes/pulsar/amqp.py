@@ -14,8 +14,8 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, 
 from aiormq.exceptions import AMQPError, DeliveryError
 
 from tespes import errors
-from tespes.pulsar import broker, dead, wire
-from tespes.pulsar.promise import Handler
+from tespes.pulsar import broker, dead, topology, wire
+from tespes.pulsar.promise import Handler, Queue
 from tespes.pulsar.site import Site
 
 _PREFETCH = 256
@@ -23,6 +23,7 @@ _DECLARE_S = 30.0
 _PROBE = "tespes.probe"  # there is no such queue: RabbitMQ takes the message, and drops it
 _BACK_OFF_S = (0.2, 5.0)
 _TRIES_AFTER_S = (0.0, 0.2, 1.0)
+_DEAD = "dead"  # plain name of the queue of the dead letters, which all Pulsars of a RabbitMQ share
 _HEARD = "status_update"  # the queue in which Pulsar says what becomes of jobs
 _LOOKS_IN_TROUBLE = 5  # for each of other times
 
@@ -64,6 +65,7 @@ class Link:
         self._unread: tuple[str, ...] = ()
         self._unread_before: tuple[str, ...] = ()
         self.up = asyncio.Event()
+        self.queues: Mapping[str, Queue] = {}
 
     @property
     def trouble(self) -> str | None:
@@ -137,21 +139,17 @@ class Link:
             finally:
                 self.up.clear()
                 self._channel = self._exchange = None
+                self.queues = {}
 
     async def _declare(self, channel: AbstractChannel) -> tuple[AbstractExchange, dict[str, AbstractQueue]]:
         """Every queue, exactly as Pulsar declares them: what Pulsar publishes to a queue that is not there is gone.
 
         What comes back is the exchange, and the queues of Pulsar's answers by their plain names.
         """
-        exchange = await channel.declare_exchange(wire.EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)
-        await dead.declare(channel)
-        answers = {}
-        for name in (*wire.COMMANDS, *wire.ANSWERS):
-            full_name = wire.queue(self._prefix, name)
-            declared = await channel.declare_queue(full_name, durable=True)
-            await declared.bind(exchange, routing_key=full_name)
-            if name in wire.ANSWERS:
-                answers[name] = declared
+        for thing in topology.of_site(self.site):
+            await topology.declare(channel, thing)
+        exchange = await channel.get_exchange(wire.EXCHANGE, ensure=False)
+        answers = {name: await channel.get_queue(wire.queue(self._prefix, name), ensure=False) for name in wire.ANSWERS}
         return exchange, answers
 
     async def _consume(self, channel: AbstractChannel, answers: Mapping[str, AbstractQueue]) -> dict[str, str]:
@@ -203,8 +201,10 @@ class Link:
         before = self.trouble
         async with connection.channel() as channel:
             names = {name: wire.queue(self._prefix, name) for name in (*wire.COMMANDS, _HEARD)}
+            names[_DEAD] = dead.QUEUE
             found = {name: await channel.declare_queue(full_name, passive=True) for name, full_name in names.items()}
-        unread = tuple(name for name, queue in found.items() if not queue.declaration_result.consumer_count)
+        self.queues = {name: _seen(queue) for name, queue in found.items()}
+        unread = tuple(name for name in (*wire.COMMANDS, _HEARD) if not self.queues[name].consumers)
         self._unread, self._unread_before = unread, self._unread
         if self.trouble and not before:
             _log.warning("a Pulsar does not listen", pulsar=self.site.name, reason=self.trouble)
@@ -293,3 +293,8 @@ class Link:
             if isinstance(error, TimeoutError) and exchange is self._exchange:
                 self._choked.set()
             raise errors.BrokerUnavailable(f"RabbitMQ did not confirm a message to {name}: {error}") from error
+
+
+def _seen(queue: AbstractQueue) -> Queue:
+    found = queue.declaration_result
+    return Queue(found.message_count or 0, found.consumer_count or 0)

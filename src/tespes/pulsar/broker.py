@@ -14,7 +14,9 @@ from tespes import errors
 from tespes.pulsar import lenient
 from tespes.pulsar.site import Tls
 
+AWAY = (AMQPError, OSError, TimeoutError, RuntimeError)  # what talking to a broker that is away, or goes away, raises
 _CONNECT_S = 10.0
+_NO_VHOST = "Connection.OpenOk"  # the library does not say why it did not get that; before, the login was accepted
 
 
 async def connect(url: str, tls: Tls | None = None) -> AbstractConnection:
@@ -58,24 +60,35 @@ def talking() -> Iterator[None]:
         raise asyncio.CancelledError
 
 
-async def check(url: str) -> None:
-    """Log in once, to find out before anything starts.
+async def logged_in(url: str, tls: Tls | None = None, setting: str = "rabbitmq.url") -> AbstractConnection:
+    """As `connect`, with whatever is wrong in words.
 
+    :param setting: which names the URL
     :raises errors.SetupError: the broker refuses the login or the vhost
     :raises errors.BrokerUnavailable: nobody answers
     """
     try:
-        connection = await connect(url)
+        with talking():
+            return await connect(url, tls)
     except (AuthenticationError, ProbableAuthenticationError) as error:
+        raise errors.SetupError(f"RabbitMQ at {shown(url)} refuses the login: mend user and password in {setting}") from error
+    except ssl.SSLCertVerificationError as error:
         raise errors.SetupError(
-            f"RabbitMQ at {shown(url)} refuses the login: mend user and password in rabbitmq.url"
+            f"RabbitMQ at {shown(url)} shows a certificate that is not trusted: {error.verify_message}"
         ) from error
     except ValueError as error:
-        raise errors.SetupError("rabbitmq.url cannot be read: write / and # in user or password as %2F and %23") from error
-    except (AMQPError, OSError, TimeoutError) as error:
-        if "NOT_ALLOWED" in str(error):
-            raise errors.SetupError(f"RabbitMQ at {shown(url)} refuses the vhost: mend rabbitmq.url") from error
+        raise errors.SetupError(f"{setting} cannot be read: write / and # in user or password as %2F and %23") from error
+    except AWAY as error:
+        if "NOT_ALLOWED" in str(error) or _NO_VHOST in str(error):
+            raise errors.SetupError(
+                f"RabbitMQ at {shown(url)} refuses the vhost: make it, let this user in, or mend {setting}"
+            ) from error
         raise errors.BrokerUnavailable(f"RabbitMQ does not answer at {shown(url)}: {error}") from error
+
+
+async def check(url: str) -> None:
+    """Log in once, to find out before anything starts; raises as `logged_in` does."""
+    connection = await logged_in(url)
     with contextlib.suppress(AMQPError, OSError):
         await connection.close()
 

@@ -24,7 +24,7 @@ from tespes.pulsar import broker, wire
 from tespes.pulsar.site import Tls
 
 QUEUE = "tespes.dead"
-_QUORUM: FieldTable = {"x-queue-type": "quorum"}
+ARGUMENTS: FieldTable = {"x-queue-type": "quorum"}
 _CONFIRM_S = 10.0
 _REASON_CHARACTERS = 1000
 _GIVEN_BACK_S = 2.0
@@ -63,7 +63,7 @@ class Retried:
 
 async def declare(channel: AbstractChannel) -> AbstractQueue:
     """The queue, made if it was not there."""
-    return await channel.declare_queue(QUEUE, durable=True, arguments=_QUORUM)
+    return await channel.declare_queue(QUEUE, durable=True, arguments=ARGUMENTS)
 
 
 async def bury(channel: AbstractChannel, message: AbstractIncomingMessage, *, pulsar: str, queue: str, reason: str) -> None:

@@ -18,9 +18,6 @@ _TOO_OLD = 97
 _END = "__TESPES__"
 
 _BOOTSTRAP = """\
-import sys
-if sys.version_info < (3, 8):
-    sys.exit({too_old})
 import base64, json, os, zlib
 os.umask(0o077)
 bundle = os.path.abspath("tespes-runner.zip")
@@ -36,7 +33,7 @@ _SCRIPT = """\
 for python in {pythons}; do
 command -v "$python" >/dev/null 2>&1 || continue
 "$python" -I -S - <<'{end}'
-{bootstrap}{end}
+{program}{end}
 status=$?
 [ $status -eq {too_old} ] || exit $status
 done
@@ -65,13 +62,17 @@ def command_line(job_id: str, callback_url: str, token: str, terms: Terms) -> st
         "report_patience_s": terms.report_patience_s,
     }
     encoded = base64.b64encode(json.dumps(order).encode()).decode()
-    bootstrap = _BOOTSTRAP.format(too_old=_TOO_OLD, package=PACKAGE, bundle=bundle(), order=encoded)
+    return shell(_BOOTSTRAP.format(package=PACKAGE, bundle=bundle(), order=encoded), _no_python_result(job_id))
+
+
+def shell(program: str, no_python: str) -> str:
+    """A shell fragment that runs a program in the first Python of the node that is new enough.
+
+    :param no_python: what it prints if there is none
+    """
+    too_old = f"import sys\nif sys.version_info < (3, 8):\n    sys.exit({_TOO_OLD})\n"
     return _SCRIPT.format(
-        pythons=_PYTHONS,
-        end=_END,
-        bootstrap=bootstrap,
-        too_old=_TOO_OLD,
-        no_python=shlex.quote(_no_python_result(job_id)),
+        pythons=_PYTHONS, end=_END, program=too_old + program, too_old=_TOO_OLD, no_python=shlex.quote(no_python)
     )
 
 

@@ -8,6 +8,7 @@ own receipt. Nobody acknowledges anything to it, `up` is whether it answered las
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from tespes.pulsar import wire
@@ -18,15 +19,25 @@ Handler = Callable[[str, bytes], Awaitable[str | None]]
 why nobody can do anything with it. What it raises is a fault of ours: it is called again, a few times."""
 
 
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """How many messages wait in a queue, and how many read it."""
+
+    messages: int
+    consumers: int
+
+
 class Link(Protocol):
     """What TESPES says to, and hears from, one Pulsar.
 
-    `up` is set while it can be talked to; `connected` is called each time it can be again.
+    `up` is set while it can be talked to; `connected` is called each time it can be again. `queues` is how the queues
+    between the two were when they were looked at last, by their plain names; nothing while they cannot be seen.
     """
 
     site: Site
     up: asyncio.Event
     connected: Callable[[], None]
+    queues: Mapping[str, Queue]
 
     @property
     def trouble(self) -> str | None:

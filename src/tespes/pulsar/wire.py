@@ -19,6 +19,7 @@ COMMANDS = ("setup", "kill", "status")
 ANSWERS = ("status_update", "setup_ack", "kill_ack", "status_ack")
 FINAL = frozenset({"complete", "failed", "cancelled", "lost"})
 STATUSES = FINAL | {"preprocessing", "queued", "running", "postprocessing"}  # pulsar/managers/status.py
+PROBE = "doctor."  # what the names of jobs begin with that are no task's
 MOST_BYTES = 16 * 2**20  # Pulsar cuts both streams of a job at 1 MiB (`maximum_stream_size`); escaped, six times that
 _ENCODINGS = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii"})
 _SHOWN = 80
@@ -29,6 +30,11 @@ def prefix(manager: str, key_prefix: str | None) -> str:
     if key_prefix:
         return key_prefix
     return "pulsar_" if manager == "_default_" else f"pulsar_{manager}_"
+
+
+def is_probe(job_id: str) -> bool:
+    """Whether the job is no task's, but one by which somebody looks at a Pulsar (see `probe`)."""
+    return job_id.startswith(PROBE)
 
 
 def queue(queue_prefix: str, name: str) -> str:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from tespes import errors
 from tespes.settings.options import (
     defaults,
+    endpoint,
     habits,
     leaving,
     pace,
@@ -36,6 +37,7 @@ __all__ = [
     "ROLES",
     "Settings",
     "defaults",
+    "endpoint",
     "habits",
     "leaving",
     "load",
@@ -56,7 +58,9 @@ SWITCHER = "TESPES_ENV"
 ENVIRONMENT = "development"
 _SWITCH = "env"
 _SECRET = frozenset(
-    {"password", "url", "broker_url", "mongodb_uri", "key", "token", "access_key", "secret", "secret_key", "session_token"}
+    {"password", "url", "broker_url", "mongodb_uri", "key", "old_keys", "token"}
+    | {"access_key", "secret", "secret_key", "session_token"}
+    | {"traces"}  # a whole section, for the address of a collector may have a login
 )
 
 

@@ -1,10 +1,11 @@
 """What each part of TESPES needs of the settings, in that part's own terms."""
 
 from tespes import __version__, errors, pulsar, storage, store, tes
+from tespes.flow.collector import Endpoint
 from tespes.flow.seal import Pace
 from tespes.flow.webhooks import Webhook
 from tespes.projections import ReadModel
-from tespes.settings import projections, pulsars, storages
+from tespes.settings import projections, pulsars, storages, traces
 from tespes.settings import webhooks as hooks
 from tespes.settings.leaving import Leaving, leaving_within
 from tespes.settings.sections import ROLES, Role, Settings
@@ -109,3 +110,8 @@ def pace(settings: Settings) -> Pace:
 def webhooks(settings: Settings) -> tuple[Webhook, ...]:
     """Who gets events by HTTP."""
     return hooks.webhooks(settings.webhooks)
+
+
+def endpoint(settings: Settings) -> Endpoint | None:
+    """The collector that is told of tasks."""
+    return traces.endpoint(settings.traces)

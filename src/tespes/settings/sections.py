@@ -9,9 +9,11 @@ from tespes.settings.audit import Audit
 from tespes.settings.projections import Reference
 from tespes.settings.pulsars import Pulsar
 from tespes.settings.storages import Outputs, Storage
+from tespes.settings.traces import Traces
 from tespes.settings.values import Address, Contact, Name, Origins, Seconds, SecondsOrNever, Secret, Section, listed
 from tespes.settings.webhooks import Webhook
 
+RunnerKey = Annotated[Secret, Field(min_length=32)]
 Role = Literal["api", "dispatch", "listen", "project", "publish"]
 ROLES: tuple[Role, ...] = ("api", "dispatch", "listen", "project", "publish")
 
@@ -71,6 +73,13 @@ class Streams(Section):
     silence_s: Seconds = 30.0
 
 
+class Metrics(Section):
+    """Where `/metrics` is: without `port` at `http.port`, with all else. `host`: of that port; without it, `http.host`."""
+
+    host: str | None = None
+    port: Annotated[int, Field(ge=0, le=65535)] | None = None
+
+
 class Log(Section):
     """TESPES's own log lines, on standard error."""
 
@@ -87,9 +96,13 @@ class Placement(Section):
 
 
 class Runner(Section):
-    """How runners on the nodes behave. `key`: what attempts' tokens are derived from; the same in all processes."""
+    """How runners on the nodes behave. `key`: what attempts' tokens are derived from; the same in all processes.
 
-    key: Annotated[Secret, Field(min_length=32)] | None = None
+    `old_keys`: what they were derived from before: attempts that were sent then go on.
+    """
+
+    key: RunnerKey | None = None
+    old_keys: Annotated[tuple[RunnerKey, ...], BeforeValidator(listed)] = ()
     claim_timeout_s: Seconds = 60.0
     report_patience_s: Seconds = 120.0
     heartbeat_s: Seconds = 10.0
@@ -146,7 +159,9 @@ class Settings(Section):
     rabbitmq: RabbitMQ = RabbitMQ()
     events: Events = Events()
     streams: Streams = Streams()
+    metrics: Metrics = Metrics()
     log: Log = Log()
+    traces: Traces = Traces()
     pulsars: dict[Name, Pulsar] = Field(default_factory=dict)
     placement: Placement = Placement()
     storage: Storage = Storage()

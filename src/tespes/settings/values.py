@@ -64,11 +64,18 @@ def _name(value: str) -> str:
     return value
 
 
+def _public_key(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", value):
+        raise ValueError("64 hexadecimal digits are expected, as `tespes audit key` prints them")
+    return value.lower()
+
+
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(listed)]
 Address = Annotated[str, AfterValidator(_address)]
 Contact = Annotated[str, AfterValidator(_contact)]
 Directories = Annotated[tuple[Annotated[Path, AfterValidator(_absolute)], ...], BeforeValidator(listed)]
 Host = Annotated[str, AfterValidator(_host)]
 Bucket = Annotated[str, AfterValidator(_bucket)]
+PublicKey = Annotated[str, AfterValidator(_public_key)]
 Name = Annotated[str, AfterValidator(_name)]
 UserAndGroup = Annotated[str, Field(pattern=r"^[0-9]{1,10}:[0-9]{1,10}$")]

@@ -1,8 +1,10 @@
 """Where files come from and go to, by the scheme of their URL (see `promise`)."""
 
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from tespes import errors
 from tespes.storage import ftp, http, local, s3
@@ -11,6 +13,9 @@ from tespes.storage.http import Server as HttpServer
 from tespes.storage.promise import At, Direct, Entry, Fetched, InParts, Kind, Manners, Resume
 from tespes.tes import urls
 from tespes.tes.urls import below, shown
+
+_IN: Final = "in"
+_OUT: Final = "out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +31,10 @@ class Options:
 
 
 class Storage:
-    """All storages, with their logins. For what the methods do and raise, see promise.Kind."""
+    """All storages, with their logins. For what the methods do and raise, see promise.Kind.
+
+    `moved_bytes` counts what has passed through this process since its start, by direction and scheme.
+    """
 
     def __init__(self, options: Options) -> None:
         manners = options.manners
@@ -42,6 +50,7 @@ class Storage:
             "s3": self._s3,
             "file": files,
         }
+        self.moved_bytes = Counter({(way, scheme): 0 for way in (_IN, _OUT) for scheme in self._kinds})
 
     def usable(self) -> tuple[str, ...]:
         """Beginnings of URLs that can be used, for service info."""
@@ -64,13 +73,20 @@ class Storage:
         """See promise.Kind.list."""
         return self._kind(at).list(at)
 
-    def fetch(self, at: At, resume: Resume | None = None) -> AbstractAsyncContextManager[Fetched]:
+    @asynccontextmanager
+    async def fetch(self, at: At, resume: Resume | None = None) -> AsyncIterator[Fetched]:
         """See promise.Kind.fetch."""
-        return self._kind(at).fetch(at, resume)
+        async with (
+            self._kind(at).fetch(at, resume) as fetched,
+            aclosing(self._counted(_IN, at, fetched.pieces)) as pieces,
+        ):
+            yield replace(fetched, pieces=pieces)
 
     async def store(self, at: At, pieces: AsyncIterator[bytes], size_bytes: int) -> None:
         """See promise.Kind.store."""
-        await self._kind(at).store(at, pieces, size_bytes)
+        kind = self._kind(at)
+        async with aclosing(self._counted(_OUT, at, pieces)) as counted:
+            await kind.store(at, counted, size_bytes)
 
     async def make_directory(self, at: At) -> bool:
         """See promise.Kind.make_directory."""
@@ -96,6 +112,12 @@ class Storage:
         """Let go of every connection."""
         for kind in dict.fromkeys(self._kinds.values()):
             await kind.close()
+
+    async def _counted(self, way: str, at: At, pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+        scheme = urls.scheme(at.url)
+        async for piece in pieces:
+            self.moved_bytes[way, scheme] += len(piece)
+            yield piece
 
     def _kind(self, at: At) -> Kind:
         scheme = urls.scheme(at.url)

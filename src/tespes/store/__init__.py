@@ -4,11 +4,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tespes.store import conditions, mongodb, sqlite
+from tespes.store import conditions, mongodb, sqlite, version
 from tespes.store.generations import Generations
 from tespes.store.log import Log
-from tespes.store.promise import Blobs, Checkpoints, Documents, Fence, Upload, Uploads
+from tespes.store.promise import Blobs, Checkpoints, Documents, Fence, Group, Upload, Uploads
 from tespes.store.shared import Agreements, Held, Leases, Sign, Signs
+from tespes.store.version import Mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +43,23 @@ class Store:
     signs: Signs
     leases: Leases | None
     agreements: Agreements | None
+    mark: Mark
 
 
-async def open_store(options: Options, state_dir: Path, stack: AsyncExitStack, *, writable: bool = True) -> Store:
+async def open_store(
+    options: Options, state_dir: Path, stack: AsyncExitStack, *, writable: bool = True, restoring: bool = False
+) -> Store:
     """The store that the options name, until the stack is closed.
 
+    :param writable: False only reads, beside a TESPES that runs; :param restoring: a part of a backup may be in it
     :raises errors.SetupError: it cannot be used
     """
     if options.mongodb_uri:
-        uri, database = options.mongodb_uri, options.mongodb_database
-        tables = await mongodb.open_tables(uri, database, stack, writable=writable, close_s=options.close_s)
+        version.check(version.of_directory(state_dir), f"the state directory {state_dir}")  # keys and seals are kept there
+        uri, database, close_s = options.mongodb_uri, options.mongodb_database, options.close_s
+        tables = await mongodb.open_tables(uri, database, stack, writable=writable, restoring=restoring, close_s=close_s)
     else:
-        tables = await sqlite.open_tables(state_dir, stack, writable=writable)
+        tables = await sqlite.open_tables(state_dir, stack, writable=writable, restoring=restoring)
     return Store(
         description=tables.description,
         log=Log(tables.log, tables.tickets, options.last_write_s),
@@ -64,6 +70,7 @@ async def open_store(options: Options, state_dir: Path, stack: AsyncExitStack, *
         signs=tables.signs,
         leases=tables.leases,
         agreements=tables.agreements,
+        mark=tables.mark,
     )
 
 
@@ -74,9 +81,11 @@ __all__ = [
     "Documents",
     "Fence",
     "Generations",
+    "Group",
     "Held",
     "Leases",
     "Log",
+    "Mark",
     "Options",
     "Sign",
     "Signs",
@@ -85,4 +94,5 @@ __all__ = [
     "Uploads",
     "conditions",
     "open_store",
+    "version",
 ]

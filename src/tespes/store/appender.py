@@ -42,12 +42,16 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """A commit in the queue, and who waits for it."""
+    """A commit in the queue, and who waits for it.
+
+    :param is_unknown: a write that nobody answered may have put it into the log
+    """
 
     commit: Commit
     fence: Fence | None
     data_hash: str
     answer: asyncio.Future[Entry]
+    is_unknown: bool = False
 
 
 class Appender:
@@ -189,6 +193,8 @@ class Appender:
                 self._is_unknown = self._is_unknown or isinstance(error, OutcomeUnknown)
                 if not self._is_unknown:
                     raise
+                for each in self._left:
+                    each.is_unknown = True
                 _log.warning("the outcome of a write is unknown", reason=str(error), commits=len(self._left))
                 self._head = None
                 await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - jitter
@@ -207,6 +213,7 @@ class Appender:
             return []
         entries = _numbered(batch, self._head)
         written = await self._table.write(entries)
+        self._tell_of_found(batch, written)
         self._accept(batch[: written.count], entries[: written.count])
         if any(isinstance(conflict, PositionTaken) for conflict in written.conflicts.values()):
             self._head = None  # another process was first
@@ -239,6 +246,13 @@ class Appender:
             if not each.answer.done():
                 each.answer.set_result(entry)
         self._drop_stale(entries)
+
+    def _tell_of_found(self, batch: Sequence[_Waiting], written: Written) -> None:
+        """Those that were written after all, when nobody answered: nobody has heard of them yet."""
+        conflicts = written.conflicts.items()
+        found = [each.entry for index, each in conflicts if isinstance(each, SameId) and batch[index].is_unknown]
+        for entry in sorted(found, key=lambda entry: entry.position):
+            self._appended((entry,))
 
     def _drop_stale(self, entries: Sequence[Entry]) -> None:
         """Commits in the queue whose version has just been taken cannot succeed: the database need not say so."""

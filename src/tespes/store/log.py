@@ -1,18 +1,23 @@
 """The log: append, read, and know when something new is there."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
 
 from tespes import errors
 from tespes.events import Commit, Encoded, Entry, redact
 from tespes.events.chain import Head
 from tespes.store.appender import LAST_WRITE_S, Appender
 from tespes.store.coalesce import Coalesced
-from tespes.store.promise import Fence, LogTable
+from tespes.store.promise import Fence, LogTable, OutcomeUnknown
 from tespes.store.recent import Recent
 from tespes.store.shared import Tickets
 
 READ_AT_ONCE = 2000
+
+_log = structlog.get_logger(__name__)
 
 
 class Log:
@@ -22,7 +27,8 @@ class Log:
     :param tickets: None if no other process writes there; if others do, the signal is only a hint
     :param last_write_s: see Appender
 
-    `written` is the last position that this process wrote.
+    `written` is the last position that this process wrote. Who wants to know is in `wrote`, which are called with the
+    entries of each batch; `waited` is called with the seconds that each append took its caller.
     """
 
     def __init__(self, table: LogTable, tickets: Tickets | None, last_write_s: float = LAST_WRITE_S) -> None:
@@ -34,6 +40,8 @@ class Log:
         self._recent = Recent()
         self.shared = tickets is not None
         self.written = 0
+        self.wrote: list[Callable[[Sequence[Entry]], None]] = []
+        self.waited: Callable[[float], None] = lambda _: None
 
     async def run(self) -> None:
         """Append what is asked for until cancelled; somebody must own this."""
@@ -41,7 +49,10 @@ class Log:
 
     async def append(self, commit: Commit, fence: Fence | None = None) -> Entry:
         """See Appender.append."""
-        return await self._appender.append(commit, fence)
+        begun = time.perf_counter()
+        entry = await self._appender.append(commit, fence)
+        self.waited(time.perf_counter() - begun)
+        return entry
 
     @property
     def trouble(self) -> str | None:
@@ -93,6 +104,20 @@ class Log:
         """The first version of the stream's last commit; 0 if there is no such stream. One indexed look-up."""
         return await self._newest.get(stream) or 0
 
+    async def put(self, entries: Sequence[Entry]) -> None:
+        """Write entries as they are, behind the end of a log that nobody else writes: those of a backup.
+
+        :raises errors.StoreUnavailable: not all of them are there, or nobody knows: the head says how many
+        """
+        try:
+            written = await self._table.write(entries)
+        except OutcomeUnknown as error:
+            raise errors.StoreUnavailable(f"nobody knows what was written: {error}") from error
+        if written.count < len(entries):
+            raise errors.StoreUnavailable(
+                f"position {entries[written.count].position} was not written: somebody else writes there"
+            )
+
     async def redact(self, position: int, index: int, was: Encoded, left: Encoded) -> bool:
         """See promise.LogTable.redact."""
         done = await self._table.redact(position, index, was, left)
@@ -117,6 +142,11 @@ class Log:
         self._recent.add(entries)
         self.written = entries[-1].position
         self.wake()
+        for tell in self.wrote:
+            try:
+                tell(entries)
+            except Exception:  # noqa: BLE001 - the rim: it is in the log, and who cannot bear to hear so must not make it doubtful
+                _log.exception("what was written could not be told", position=self.written)
 
     async def _read_streams(self, wanted: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[Entry]]:
         """Many streams in one round trip; one that is asked for twice is read from the lower version on."""

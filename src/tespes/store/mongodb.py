@@ -16,10 +16,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
-    ConfigurationError,
     ExecutionTimeout,
     NetworkTimeout,
-    OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
     WriteConcernError,
@@ -32,9 +30,10 @@ from pymongo.write_concern import WriteConcern
 from tespes import errors
 from tespes.events import Encoded, Entry, chain
 from tespes.events.chain import Head
-from tespes.store import layout
+from tespes.store import layout, version
 from tespes.store.mongodb_checkpoints import Checkpoints
-from tespes.store.mongodb_signs import Agreements, Leases, Signs
+from tespes.store.mongodb_setup import refusal
+from tespes.store.mongodb_signs import Agreements, Leases, Mark, Signs
 from tespes.store.mongodb_tickets import Tickets
 from tespes.store.mongodb_uploads import Uploads
 from tespes.store.mongodb_views import Documents, Stored
@@ -52,6 +51,10 @@ from tespes.store.reading import reading
 
 Database = AsyncDatabase[Stored]
 
+INDEXES = (
+    IndexModel([("position", ASCENDING)], unique=True),
+    IndexModel([("stream", ASCENDING), ("version", ASCENDING)], unique=True),
+)
 _DUPLICATE_KEY = 11000
 _DURABLE = WriteConcern(w="majority", j=True, wtimeout=10_000)
 _MAJORITY = ReadConcern("majority")
@@ -77,9 +80,7 @@ class LogTable:
 
     async def prepare(self) -> None:
         """Make the indexes that the promise rests on."""
-        unique_position = IndexModel([("position", ASCENDING)], unique=True)
-        unique_version = IndexModel([("stream", ASCENDING), ("version", ASCENDING)], unique=True)
-        await self._log.create_indexes([unique_position, unique_version])
+        await self._log.create_indexes([*INDEXES])
 
     async def write(self, entries: Sequence[Entry]) -> Written:
         """See promise.LogTable.write. The prefix before the first conflict is written."""
@@ -216,37 +217,58 @@ async def _wait_for(work: Awaitable[bool], timeout: float | None) -> bool:  # no
         return await work
 
 
-async def open_tables(uri: str, database: str, stack: AsyncExitStack, *, writable: bool = True, close_s: float = 1.0) -> Tables:
+async def open_tables(
+    uri: str,
+    database: str,
+    stack: AsyncExitStack,
+    *,
+    writable: bool = True,
+    restoring: bool = False,
+    close_s: float = 1.0,
+) -> Tables:
     """The store in that database, until the stack is closed.
 
     :param uri: MongoDB connection string; a database named in it goes before `database`
+    :param restoring: a part of a backup may be in it
     :param close_s: for how long a server that does not answer is waited for at the end
     :raises errors.SetupError: it cannot be reached, or lets nobody in
+    """
+    client, chosen, hosts = opened(uri, database)
+    stack.push_async_callback(close, client, close_s)
+    log, uploads, signs, mark = LogTable(chosen), Uploads(chosen, _DURABLE), Signs(chosen), Mark(chosen, _DURABLE)
+    try:
+        version.check(found := await mark.look(), f"the database {chosen.name}", restoring=restoring)
+        if writable:
+            for table in (log, uploads, signs):
+                await table.prepare()
+            if found is None:
+                await mark.write(str(version.VERSION))
+    except PyMongoError as error:
+        raise refusal(error, hosts, chosen.name) from error
+    description = f"MongoDB at {hosts}, database {chosen.name}"
+    leases, tickets, agreements = Leases(chosen, _DURABLE), Tickets(chosen), Agreements(chosen, _DURABLE)
+    views, checkpoints, blobs = Documents(chosen), Checkpoints(chosen), Blobs(chosen)
+    return Tables(description, log, views, checkpoints, blobs, uploads, signs, leases, tickets, agreements, mark)
+
+
+def opened(uri: str, database: str) -> tuple[AsyncMongoClient[Stored], Database, str]:
+    """A client, which whoever asks closes; the database in it; and where that is, for people. Nobody is asked yet.
+
+    :raises errors.SetupError: the connection string cannot be read
     """
     if sys.version_info < (3, 12):
         pymongo.lock.wait_for = _wait_for  # type: ignore[assignment, attr-defined]
     try:
         named = parse_uri(uri)
-        hosts = ",".join(f"{host}:{port}" for host, port in named["nodelist"])
         patience = {name: value for name, value in _PATIENCE.items() if name not in named["options"]}
         client: AsyncMongoClient[Stored] = AsyncMongoClient(uri, tz_aware=True, **patience)
-        stack.push_async_callback(_close, client, close_s)
-        chosen = client.get_default_database(database, **_SOUND)
-        log, uploads, signs = LogTable(chosen), Uploads(chosen, _DURABLE), Signs(chosen)
-        if writable:
-            for table in (log, uploads, signs):
-                await table.prepare()
-    except ServerSelectionTimeoutError as error:
-        raise errors.SetupError(f"MongoDB does not answer at {hosts}: start it, or mend store.mongodb_uri") from error
-    except (OperationFailure, ConfigurationError, PyMongoError, ValueError) as error:
+    except (PyMongoError, ValueError) as error:
         raise errors.SetupError(f"MongoDB cannot be used: {error}: mend store.mongodb_uri") from error
-    description = f"MongoDB at {hosts}, database {chosen.name}"
-    leases, tickets, agreements = Leases(chosen, _DURABLE), Tickets(chosen), Agreements(chosen, _DURABLE)
-    views, checkpoints, blobs = Documents(chosen), Checkpoints(chosen), Blobs(chosen)
-    return Tables(description, log, views, checkpoints, blobs, uploads, signs, leases, tickets, agreements)
+    hosts = ",".join(f"{host}:{port}" for host, port in named["nodelist"])
+    return client, client.get_default_database(database, **_SOUND), hosts
 
 
-async def _close(client: AsyncMongoClient[Stored], within_s: float) -> None:
+async def close(client: AsyncMongoClient[Stored], within_s: float) -> None:
     """Say goodbye to the server, but do not wait long for one that does not answer."""
     closing = asyncio.ensure_future(client.close())
     await asyncio.wait({closing}, timeout=within_s)

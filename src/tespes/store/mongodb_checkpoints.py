@@ -25,6 +25,11 @@ class Checkpoints:
             found = await self._checkpoints.find_one({"_id": name})
         return int(found["position"]) if found else 0
 
+    async def all(self) -> dict[str, int]:
+        """See promise.Checkpoints.all."""
+        with reading():
+            return {found["_id"]: int(found["position"]) async for found in self._checkpoints.find()}
+
     async def begin(self, name: str, position: int) -> int:
         """See promise.Checkpoints.begin."""
         with reading(), contextlib.suppress(DuplicateKeyError):  # somebody else was first

@@ -10,11 +10,13 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
+from tespes.store import version
 from tespes.store.mongodb_views import Stored
 from tespes.store.reading import reading
 from tespes.store.shared import Held, Sign
 
 _KEPT: Final = timedelta(days=2)
+INDEXES: Final = (IndexModel([("at", 1)], expireAfterSeconds=int(_KEPT.total_seconds())),)
 _DUPLICATE_KEY: Final = 11000
 
 
@@ -62,6 +64,33 @@ class Agreements:
             found = await self._agreed.find_one({"_id": name})
         return str(found["value"]) if found else value
 
+    async def replace(self, name: str, former: str, value: str) -> None:
+        """See shared.Agreements.replace."""
+        with reading():
+            await self._agreed.update_one({"_id": name, "value": former}, {"$set": {"value": value}})
+
+
+class Mark:
+    """The mark on a database (see version.Mark): a document beside what all processes agree on."""
+
+    def __init__(self, database: AsyncDatabase[Stored], durable: WriteConcern) -> None:
+        self._agreed = database.get_collection("agreed", write_concern=durable)
+
+    async def look(self) -> str | None:
+        """What it says; raises as PyMongo does, for whoever opens the database and says what is wrong with it."""
+        found = await self._agreed.find_one({"_id": version.FILE})
+        return str(found["value"]) if found else None
+
+    async def read(self) -> str | None:
+        """See version.Mark.read."""
+        with reading():
+            return await self.look()
+
+    async def write(self, value: str) -> None:
+        """See version.Mark.write."""
+        with reading():
+            await self._agreed.update_one({"_id": version.FILE}, {"$set": {"value": value}}, upsert=True)
+
 
 class Signs:
     """Signs of life in MongoDB (see shared.Signs). Losing some costs a question, so a majority need not have them."""
@@ -71,7 +100,7 @@ class Signs:
 
     async def prepare(self) -> None:
         """Have old ones forgotten."""
-        await self._signs.create_indexes([IndexModel([("at", 1)], expireAfterSeconds=int(_KEPT.total_seconds()))])
+        await self._signs.create_indexes([*INDEXES])
 
     async def add(self, signs: Mapping[str, Sign]) -> None:
         """See shared.Signs.add."""

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from pymongo import ASCENDING
+from pymongo import ASCENDING, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.write_concern import WriteConcern
 
 from tespes.store.mongodb_views import Stored
 from tespes.store.promise import Upload
 from tespes.store.reading import reading
+
+INDEXES = (IndexModel([("job_id", ASCENDING)]),)
 
 
 class Uploads:
@@ -20,7 +22,7 @@ class Uploads:
 
     async def prepare(self) -> None:
         """Make the index by which a job's are found."""
-        await self._uploads.create_index([("job_id", ASCENDING)])
+        await self._uploads.create_indexes([*INDEXES])
 
     async def add(self, upload: Upload) -> None:
         """See promise.Uploads.add."""

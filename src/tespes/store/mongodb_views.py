@@ -5,7 +5,7 @@ array of its terms (see `layout.terms`), so that one multikey index serves keys 
 for the server's planner to find out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from tespes.store.conditions import BeginsWith, Condition, HasPair, OneOf, first
 from tespes.store.generations import Generations, Shown
 from tespes.store.mongodb_checkpoints import Checkpoints
 from tespes.store.mongodb_generations import Records
-from tespes.store.promise import Fence
+from tespes.store.promise import Fence, Group
 from tespes.store.reading import reading
 from tespes.store.totals import By, Total, Within
 
@@ -41,9 +41,8 @@ class Documents:
     async def prepare(self, model: ReadModel) -> list[str]:
         """See promise.Documents.prepare. Processes of another release may be at work on what it left."""
         shown = await self._shown.of(model)
-        indexes = [IndexModel([(name, ASCENDING) for name in index]) for index in model.indexes]
         with reading():
-            await self._database[shown.table].create_indexes(indexes)
+            await self._database[shown.table].create_indexes(indexes(model))
         names = await self._tables(f"^{model.name}_[0-9]+(_g[0-9]+)?$")
         return [name for name in names if name != model.stem and not name.startswith(f"{model.stem}_g")]
 
@@ -118,6 +117,18 @@ class Documents:
 
         return await self._shown.read(model, count)
 
+    async def groups(self, model: ReadModel, column: str, values: Collection[str]) -> dict[str, Group]:
+        """See promise.Documents.groups."""
+        grouped: Stored = {"_id": f"${column}", "documents": {"$sum": 1}, "first": {"$min": "$position"}}
+        pipeline: list[Stored] = [{"$match": {column: {"$in": [*values]}}}, {"$group": grouped}]
+
+        async def groups(shown: ReadModel) -> dict[str, Group]:
+            with reading():
+                found = await (await self._database[shown.table].aggregate(pipeline)).to_list()
+                return {each["_id"]: Group(each["documents"], each["first"]) for each in found}
+
+        return await self._shown.read(model, groups)
+
     async def totals(self, model: ReadModel, by: By, within: Within | None = None) -> list[Total]:
         """See promise.Documents.totals."""
 
@@ -149,6 +160,11 @@ class Documents:
         await self._checkpoints.remove(model.table)
         with reading():
             await self._database[model.table].drop()
+
+
+def indexes(model: ReadModel) -> list[IndexModel]:
+    """What the view is searched by."""
+    return [IndexModel([(name, ASCENDING) for name in index]) for index in model.indexes]
 
 
 def asked(where: Sequence[Condition], before: int | None) -> Stored:

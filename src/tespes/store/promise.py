@@ -5,7 +5,7 @@ whoever writes it, and says which of these it was. Acknowledged means: on disk (
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from tespes.store.conditions import Condition
 from tespes.store.generations import Generations
 from tespes.store.shared import Agreements, Leases, Signs, Tickets
 from tespes.store.totals import By, Total, Within
+from tespes.store.version import Mark
 
 LEASE = "lease:"
 
@@ -112,6 +113,14 @@ class LogTable(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Documents that have something in common: how many they are, and the position of the one that was created first."""
+
+    documents: int
+    first: int
+
+
 class Documents(Protocol):
     """Stored views. They can be made anew from the log, so they need not be as durable as it.
 
@@ -159,6 +168,12 @@ class Documents(Protocol):
     async def count(self, model: ReadModel) -> int:
         """How many documents there are, roughly while some are being written."""
 
+    async def groups(self, model: ReadModel, column: str, values: Collection[str]) -> dict[str, Group]:
+        """For each of these values that documents have in the column, one that an index begins with: those documents.
+
+        What it costs grows with how many they are; no document is read.
+        """
+
     async def totals(self, model: ReadModel, by: By, within: Within | None = None) -> list[Total]:
         """What the lines of all documents come to, grouped by that: each value once, ordered by it."""
 
@@ -180,6 +195,9 @@ class Checkpoints(Protocol):
 
     async def position(self, name: str) -> int:
         """Up to which position of the log that follower is; 0 if it never began."""
+
+    async def all(self) -> dict[str, int]:
+        """How far each is that ever began, by name; views may be among them."""
 
     async def begin(self, name: str, position: int) -> int:
         """Up to which position it is; one that never began, begins there, and it is known from now on that it did."""
@@ -274,6 +292,7 @@ class Tables:
     """A database, opened.
 
     :param description: what it is and where, for a person; without a password
+    :param mark: which version of TESPES's way of keeping things is kept there
     :param leases, tickets, agreements: None where one process alone may write: whatever one alone may do is its own
     """
 
@@ -287,3 +306,4 @@ class Tables:
     leases: Leases | None
     tickets: Tickets | None
     agreements: Agreements | None
+    mark: Mark

@@ -38,6 +38,9 @@ class Agreements(Protocol):
     async def agree(self, name: str, value: str) -> str:
         """The value of that name: this one, unless there was another before."""
 
+    async def replace(self, name: str, former: str, value: str) -> None:
+        """Have them agree on that value from now on, if they agree on the former one."""
+
 
 class Tickets(Protocol):
     """The queue of the processes that want to append, for them to be fair (see `turns`). Nothing rests on it."""

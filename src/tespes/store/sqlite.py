@@ -16,7 +16,7 @@ import orjson
 from tespes import errors
 from tespes.events import Encoded, Entry, chain
 from tespes.events.chain import Head
-from tespes.store import layout, memory, sqlite_checkpoints, sqlite_uploads, sqlite_views
+from tespes.store import layout, memory, sqlite_checkpoints, sqlite_uploads, sqlite_views, version
 from tespes.store.connection import Connection
 from tespes.store.lock import lock
 from tespes.store.promise import Conflict, PositionTaken, SameId, Tables, VersionTaken, Written, checked
@@ -128,18 +128,22 @@ class Blobs:
         await self._writer.run(lambda database: database.execute(statement, (sha256,)))
 
 
-async def open_tables(directory: Path, stack: AsyncExitStack, *, writable: bool = True) -> Tables:
+async def open_tables(directory: Path, stack: AsyncExitStack, *, writable: bool = True, restoring: bool = False) -> Tables:
     """The store in that directory, until the stack is closed.
 
-    :param writable: False opens it for reading beside a running TESPES
+    :param writable: False opens it for reading beside a running TESPES; :param restoring: a part of a backup may be in it
     :raises errors.SetupError: another process writes there, or the directory cannot be used
     """
+    mark = version.DirectoryMark(directory)
+    version.check(found := await mark.read(), f"the state directory {directory}", restoring=restoring)
     if not writable and not (directory / "log.sqlite3").is_file():
         raise errors.SetupError(f"there is no log in {directory}: name the state directory with --state-dir")
     try:
         if writable:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240 - once, at the start
             lock(directory, stack)
+            if found is None:
+                await mark.write(str(version.VERSION))
         log_writer = await _connect(stack, directory / "log.sqlite3", "FULL", _SCHEMA if writable else None)
         views_writer = await _connect(stack, directory / "views.sqlite3", "NORMAL", sqlite_views.SCHEMA if writable else None)
     except (OSError, errors.StoreUnavailable) as error:
@@ -160,6 +164,7 @@ async def open_tables(directory: Path, stack: AsyncExitStack, *, writable: bool 
         leases=None,
         tickets=None,
         agreements=None,
+        mark=mark,
     )
 
 

@@ -18,6 +18,10 @@ class Checkpoints:
         found = await self._writer.run(lambda database: database.execute(query, (name,)).fetchone())
         return found[0] if found else 0
 
+    async def all(self) -> dict[str, int]:
+        """See promise.Checkpoints.all."""
+        return await self._writer.run(lambda database: dict(database.execute("SELECT name, position FROM follower")))
+
     async def begin(self, name: str, position: int) -> int:
         """See promise.Checkpoints.begin."""
         await self._set(name, position, "position")

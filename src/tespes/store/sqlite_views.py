@@ -6,7 +6,7 @@ texts; and for each mapping its terms. A page without documents never reads a pa
 
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from tespes.store import layout, sqlite_totals
 from tespes.store.conditions import Condition
 from tespes.store.connection import Connection
 from tespes.store.generations import Generations, Shown
-from tespes.store.promise import Fence
+from tespes.store.promise import Fence, Group
 from tespes.store.sqlite_search import NEWEST, Search, documents
 from tespes.store.totals import By, Total, Within
 
@@ -137,6 +137,18 @@ class Documents:
             return int(await self._counter.run(lambda database: database.execute(query).fetchone()[0]))
 
         return await self._shown.read(model, count)
+
+    async def groups(self, model: ReadModel, column: str, values: Collection[str]) -> dict[str, Group]:
+        """See promise.Documents.groups."""
+        places = ", ".join("?" * len(values))
+
+        async def groups(shown: ReadModel) -> dict[str, Group]:
+            counted = f'SELECT "{column}", count(*), min(position) FROM {shown.table}'  # noqa: S608 - constant names
+            query = f'{counted} WHERE "{column}" IN ({places}) GROUP BY "{column}"'
+            found = await self._counter.run(lambda database: database.execute(query, [*values]).fetchall())
+            return {value: Group(documents, first) for value, documents, first in found}
+
+        return await self._shown.read(model, groups)
 
     async def totals(self, model: ReadModel, by: By, within: Within | None = None) -> list[Total]:
         """See promise.Documents.totals."""

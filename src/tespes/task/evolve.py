@@ -55,7 +55,7 @@ def evolve(state: State | None, event: events.Event, at: datetime) -> State | No
             return state
         case events.PulsarDrained() | events.PulsarEnabled() | events.LeaseTaken() | events.HeadSigned():
             return state  # of no task
-        case events.WebhookParked() | events.WebhookResumed():
+        case events.LogRestored() | events.WebhookParked() | events.WebhookResumed():
             return state
 
 
