@@ -48,13 +48,13 @@ class _Index:
 
 def documents(database: sqlite3.Connection, table: str, positions: str, values: Sequence[Any]) -> list[Document]:
     """Those at the positions that a statement selects, in one row. Only if one is spoilt, each is looked at alone."""
-    source = f"({positions}) AS found CROSS JOIN {table}_body AS b ON b.position = found.position"
-    query = f"SELECT '[' || ifnull(group_concat(b.body, ','), '') || ']' FROM {source}"  # noqa: S608 - constant names
+    source = f"({positions}) AS found CROSS JOIN {table}_body AS d ON d.position = found.position"
+    query = f"SELECT '[' || ifnull(group_concat(d.body, ','), '') || ']' FROM {source}"  # noqa: S608 - constant names
     with contextlib.suppress(orjson.JSONDecodeError):
         found: list[Document] = orjson.loads(database.execute(query, values).fetchone()[0])
         if all(map(layout.is_document, found)):
             return found
-    alone = f"SELECT body, id, b.position FROM {source} JOIN {table} AS d ON d.position = b.position"  # noqa: S608 - constant names
+    alone = f"SELECT d.body, id, d.position FROM {source} JOIN {table} AS w ON w.position = d.position"  # noqa: S608 - constant names
     return [layout.document_of(*row) for row in database.execute(alone, values)]
 
 
