@@ -107,7 +107,7 @@ class Collector:
         await self._runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.Response:
-        self.asked.append({name.lower(): value for name, value in request.headers.items()} | {"path": request.path})
+        self.asked.append({name.lower(): value for name, value in request.headers.items()} | {"path": request.path_qs})
         if request.content_type != "application/x-protobuf":
             return web.Response(status=415)
         try:

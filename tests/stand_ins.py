@@ -23,6 +23,7 @@ from images import Files
 _BIN: Final = Path(sys.executable).parent
 _SITE_THERE: Final = f"usr/local/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
 _USUAL: Final = ("bash", "coreutils", "dash", "findutils", "grep", "sed", "passwd", "netbase", "util-linux")
+_TRUSTED: Final = "ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"  # what this machine trusts
 _PATH: Final = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _MONGOD: Final = """\
@@ -79,6 +80,7 @@ def _python(files: Files) -> None:
     files.packages(*_USUAL, "binutils")
     files.text("usr/bin/apt-get", "#!/bin/sh\nexit 0\n", 0o755)  # what is asked of it is there
     files.python()
+    _distribution(files, "pip")
 
 
 def _docker(files: Files) -> None:
@@ -139,7 +141,7 @@ def _nginx(files: Files) -> None:
 
 
 IMAGES: Final[Mapping[str, StandIn]] = {
-    "python": StandIn(_python, (_PATH, 'CMD ["python3"]')),
+    "python": StandIn(_python, (_PATH, _TRUSTED, 'CMD ["python3"]')),
     "docker": StandIn(_docker),
     "mongo": StandIn(_mongodb, (_PATH, 'ENTRYPOINT ["docker-entrypoint.sh"]', 'CMD ["mongod"]')),
     "rabbitmq": StandIn(_rabbitmq, (_PATH, 'ENTRYPOINT ["docker-entrypoint.sh"]', 'CMD ["rabbitmq-server"]')),

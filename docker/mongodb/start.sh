@@ -6,4 +6,5 @@ if [ ! -s "$key" ]; then
     (umask 077 && head -c 512 /dev/urandom | base64 -w 0 >"$key")
 fi
 chown mongodb "$key"
+ulimit -n 65536 2>/dev/null || true  # the open files that MongoDB wants, if so many are allowed
 exec docker-entrypoint.sh mongod --replSet rs0 --keyFile "$key" --bind_ip_all

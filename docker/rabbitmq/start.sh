@@ -38,4 +38,6 @@ for pulsar in $PULSARS; do
     permissions="$permissions, $(permission tespes "$name" "$talk"), $(permission "$name" "$name" "$orders")"
 done
 printf '{"users": [%s], "vhosts": [%s], "permissions": [%s]}\n' "$users" "$vhosts" "$permissions" >/var/lib/rabbitmq/definitions.json
+# Where an engine allows a thousand million open files, Erlang takes minutes to start and much memory.
+ulimit -n 65536 2>/dev/null || true
 exec docker-entrypoint.sh rabbitmq-server

@@ -3,13 +3,17 @@
 What libraries say, Python's warnings, and an error that ends the program come in the same form. As JSON, a traceback is a
 text in its line; no line, in either form, shows the values of variables: tokens are among them.
 
+Whether anybody reads them or not: where nothing can be written, as on a disk that is full, a line is lost and the work goes on.
+
 Who waits for something tries again and again. A warning of TESPES that is the same as one of the last minute is left out; the
 next one says in `left_out` how many were.
 """
 
+import contextlib
 import json
 import logging
 import sys
+import threading
 import time
 from collections.abc import Mapping, MutableMapping
 from types import TracebackType
@@ -17,6 +21,7 @@ from typing import Any
 
 import orjson
 import structlog
+from aiohttp import ClientConnectionResetError
 from aiohttp.http_exceptions import HttpProcessingError
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -31,14 +36,15 @@ def configure(style: str, level: str) -> None:
     :param level: the least level that is shown: `debug`, `info`, `warning` or `error`; of libraries, warnings at least
     """
     made: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
+    stream: Any = _Lossy(sys.stderr.buffer if style == "json" else sys.stderr)  # of files, structlog asks for no more
     if style == "json":
         shown: list[Any] = [structlog.processors.format_exc_info, _line]
-        factory: Any = structlog.BytesLoggerFactory(sys.stderr.buffer)
+        factory: Any = structlog.BytesLoggerFactory(stream)
     else:
         # Where rich is installed, structlog's own choice shows the values of all variables: slow, and tokens are among them.
         plain = structlog.dev.plain_traceback
         shown = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
-        factory = structlog.PrintLoggerFactory(sys.stderr)
+        factory = structlog.PrintLoggerFactory(stream)
     structlog.configure(
         processors=[_Repeats(), *made, *shown],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
@@ -50,7 +56,22 @@ def configure(style: str, level: str) -> None:
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *shown, _text],
     )
     _take_in_libraries(form, max(_LEVELS[level], logging.WARNING))
-    sys.excepthook = _tell_of_the_end
+    sys.excepthook, threading.excepthook, sys.unraisablehook = _tell_of_the_end, _tell_of_a_thread, _tell_of_the_rest
+
+
+class _Lossy:
+    """A stream that drops what cannot be written: each append to the log of events is told, and must not fail for that."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, said: Any) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(said)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 class _Repeats:
@@ -84,8 +105,8 @@ def _take_in_libraries(form: logging.Formatter, level: int) -> None:
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Bytes that are no HTTP are the client's affair: it gets a 400, and cannot fill the log with tracebacks."""
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+    """A client that sends what is no HTTP, or goes before it has its answer, cannot fill the log with tracebacks."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError | ClientConnectionResetError))
 
 
 def _line(_: Any, __: str, said: Any) -> bytes:
@@ -103,3 +124,15 @@ def _text(_: Any, __: str, line: Any) -> str:
 
 def _tell_of_the_end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     structlog.get_logger(__name__).critical("an error ended TESPES", exc_info=(kind, error, trace))
+
+
+def _tell_of_a_thread(what: threading.ExceptHookArgs) -> None:
+    if what.exc_type is not SystemExit:
+        error = (what.exc_type, what.exc_value, what.exc_traceback)
+        structlog.get_logger(__name__).error("an error ended a thread", thread=what.thread and what.thread.name, exc_info=error)
+
+
+def _tell_of_the_rest(what: Any) -> None:
+    """What went wrong where nothing can be raised, as when something is thrown away."""
+    where, error = getattr(what.object, "__qualname__", None), (what.exc_type, what.exc_value, what.exc_traceback)
+    structlog.get_logger(__name__).error("an error was ignored", where=where, exc_info=error)

@@ -1,6 +1,7 @@
 """`tespes backup`: make a backup beside a TESPES that runs or without one, check it, and bring it into an empty store."""
 
 import argparse
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -16,6 +17,7 @@ from tespes.flow.reading import Known
 from tespes.flow.seal import HEADS_FILE, heads
 from tespes.settings import Settings
 
+_OWNER_ONLY = 0o077  # the log has tasks' environments in it
 _Run = Callable[[Settings, argparse.Namespace], Awaitable[int]]
 
 
@@ -70,6 +72,7 @@ async def _restore(chosen: Settings, given: argparse.Namespace) -> int:
     if not _is_sound(chosen, given, made):
         return 1
     async with AsyncExitStack() as stack:
+        stack.callback(os.umask, os.umask(_OWNER_ONLY))
         opened = await store.open_store(settings.store_options(chosen), chosen.state_dir, stack, restoring=True)
         head = await restore.restore(opened, place, made)
         door.say(

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import os
+import errno
 import select
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -32,9 +32,10 @@ def listen(host: str, port: int, chosen_with: str = "--port") -> tuple[socket.so
     try:
         listening = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        raise errors.SetupError(
-            f"TESPES cannot listen at {host}:{port}: {os.strerror(error.errno or 0)}; choose another port with {chosen_with}"
-        ) from error
+        reason, _, _ = str(error.strerror).partition(" (while")  # behind that, the library says the address again
+        of_port = error.errno in {errno.EADDRINUSE, errno.EACCES}
+        mend = f"choose another port with {chosen_with}" if of_port else "name an address of this machine"
+        raise errors.SetupError(f"TESPES cannot listen at {host}:{port}: {reason}; {mend}") from error
     return listening, address(host, listening.getsockname()[1])
 
 

@@ -133,15 +133,19 @@ async def agreed_audit_key(settings: Settings, agreements: Agreements | None) ->
 
 
 def public_audit_key(settings: Settings) -> str | None:
-    """What the seals of a TESPES with these settings are checked with, hexadecimal; None if it never ran."""
-    named, path = settings.audit.key or settings.runner.key, settings.state_dir / RUNNER_KEY
-    if named is not None:
-        return seal.public(seal.key(named.get_secret_value().encode()))
-    return seal.public(seal.key(path.read_bytes())) if path.is_file() else None
+    """What the seals of a TESPES with these settings are checked with, hexadecimal; None if it never ran.
+
+    :raises errors.SetupError: the key cannot be read, or is damaged
+    """
+    key = settings.audit.key.get_secret_value().encode() if settings.audit.key else kept_key(settings)
+    return seal.public(seal.key(key)) if key is not None else None
 
 
 def audit_keys(settings: Settings) -> frozenset[str]:
-    """What all seals of a TESPES with these settings are checked with, hexadecimal, also those of before a key was changed."""
+    """What all seals of a TESPES with these settings are checked with, hexadecimal, also those of before a key was changed.
+
+    :raises errors.SetupError: see `public_audit_key`
+    """
     own = public_audit_key(settings)
     return _former_audit_keys(settings) | {own} if own else frozenset()
 

@@ -211,7 +211,7 @@ def test_a_state_directory_of_a_newer_version_is_named(tmp_path: Path, rabbitmq:
 
 def test_a_mongodb_that_does_not_answer_is_named(tmp_path: Path) -> None:
     """The address, and what to do; no password."""
-    uri = f"mongodb://user:hidden@127.0.0.1:{free_port()}/"
+    uri = f"mongodb://user:hidden@127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=500"
     said = serve(tmp_path, "--port", "0", TESPES_STORE__MONGODB_URI=uri)
     assert "MongoDB does not answer at 127.0.0.1:" in said
     assert "hidden" not in said

@@ -18,7 +18,7 @@ TESPES = {"tespes", "tespes-dev", "api", "worker"}
 NAMES = sorted(environment("single"))
 
 
-@pytest.fixture(params=PROFILES)
+@pytest.fixture(params=PROFILES, scope="module")
 def services(request: pytest.FixtureRequest) -> dict[str, Any]:
     """The services of a profile, by name."""
     return _services(request.param, environment(request.param))

@@ -8,6 +8,7 @@ import ftplib
 import io
 import json
 import re
+import subprocess
 import time
 from datetime import datetime
 from typing import Any
@@ -48,7 +49,7 @@ def test_the_task_of_the_readme_runs(stack: Stack) -> None:
     began = time.monotonic()
     stack.up("single")
     took_s = time.monotonic() - began
-    _put(stack, "holy_file", b"Hello World!")
+    _upload(stack, "holy_file", b"Hello World!")
     task_id = stack.submitted(_readme_task())
     task = stack.ended(task_id)
     assert task["state"] == "COMPLETE", task
@@ -96,6 +97,16 @@ def test_the_containers_cannot_change_themselves(stack: Stack) -> None:
         stack.compose("exec", "--no-TTY", "tespes", "python", "-c", script)
 
 
+def test_an_administrator_gets_on_with_the_rights_that_tespes_has(stack: Stack) -> None:
+    """The doctor finds nothing to do, and a backup is made where TESPES may write."""
+    inside = ("exec", "--no-TTY", "tespes", "tespes")
+    stack.compose(*inside, "doctor")
+    stack.compose(*inside, "backup", "make", "/var/lib/tespes/backup")
+    stack.compose(*inside, "backup", "verify", "/var/lib/tespes/backup")
+    stack.compose("cp", "tespes:/var/lib/tespes/backup", ".")
+    assert (stack.directory / "backup" / "backup.json").is_file()
+
+
 def test_everything_survives_a_new_start(stack: Stack) -> None:
     """`down` and `up`: the tasks are there, with their history, and so are the files; new ones run."""
     task_id = stack.submitted(_readme_task())
@@ -108,8 +119,10 @@ def test_everything_survives_a_new_start(stack: Stack) -> None:
 
 
 def test_three_doors_and_two_workers_share_the_work(stack: Stack) -> None:
-    """The profile scale: a task runs while an API process and the worker that dispatches are killed."""
+    """The profile scale, from nothing: a task runs while an API process and the worker that dispatches are killed."""
+    stack.compose("--profile", "*", "down", "--volumes")
     stack.up("scale")
+    _put(stack, "holy_file", b"Hello World!")
     assert (len(stack.containers("api")), len(stack.containers("worker"))) == (3, 2)
     until(lambda: _holder(stack) is not None, within_s=30)
     task_id = stack.submitted(_readme_task())
@@ -163,6 +176,12 @@ def _ftp(stack: Stack, password: str | None = None) -> ftplib.FTP:
         connection.close()
         raise
     return connection
+
+
+def _upload(stack: Stack, name: str, content: bytes) -> None:
+    """As docs/compose.md does."""
+    url = f"ftp://tespes:{stack.secrets['FILES_FTP_PASSWORD']}@127.0.0.1:{stack.ports['FILES_FTP_PORT']}/{name}"
+    subprocess.run(["curl", "-sST", "-", url], input=content, check=True, timeout=60)
 
 
 def _put(stack: Stack, name: str, content: bytes) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import aio_pika
 import pytest
 import trustme
+from pydantic import SecretStr
 from pymongo import AsyncMongoClient
 
 import histories
@@ -23,7 +24,7 @@ from patients import PASSWORD, REAL, Patient, Vhost, a_mongodb_with_users, a_pul
 from s3_servers import OWNER, SeaweedFS
 from servers import Loop, Tespes
 from stores import MongoDB, in_mongodb, in_sqlite
-from tespes import errors
+from tespes import doctor, errors, settings, surroundings
 from tespes.doctor import clocks, node
 from tespes.doctor.finding import Check, Finding, Level, carried_out, ok
 from tespes.local.ftp import LocalFTP
@@ -32,12 +33,14 @@ from tespes.local.pulsar import LocalPulsar
 from tespes.local.rabbitmq import PrivateRabbitMQ
 from tespes.projections import READ_MODELS
 from tespes.pulsar import dead
+from tespes.settings.sections import Http, Runner
 from tespes.store import version
 from web_server import Answer, WebServer
 
 pytestmark = pytest.mark.servers
 
 JOB_S = 30.0
+NOBODY = 65534
 DEAD = f"queue {dead.QUEUE}"  # other tests leave letters there
 
 
@@ -245,8 +248,10 @@ async def test_settings_that_contradict_each_other(tmp_path: Path, rabbitmq: Pri
 async def test_a_state_directory_that_is_open_to_others(tmp_path: Path, rabbitmq: PrivateRabbitMQ) -> None:
     """Keys are in it; so is one that was cut short, and it is of a release to come."""
     state = tmp_path / "state"
-    state.mkdir(mode=0o755)
+    state.mkdir()
     (state / "runner.key").write_text("short")
+    for path, mode in ((state, 0o755), (state / "runner.key", 0o644)):
+        path.chmod(mode)
     found = problems(await Patient.made(tmp_path, broker_url=rabbitmq.url).examined())
     assert found["state directory"].endswith("runner.key is damaged: remove it; the attempts that run now will be turned away")
     (state / "runner.key").write_text("k" * 40)
@@ -290,7 +295,7 @@ async def test_indexes_that_are_missing_or_others(tmp_path: Path, rabbitmq: Priv
         assert len(said) == 2
         assert said[0].startswith("in the collection log, position_1 is another than TESPES makes: drop")
         assert said[1].startswith("in the collection log, stream_1_version_1 is missing: ")
-        assert "was first used with" in problems(found)["runner.key"]
+        assert "was last used with" in problems(found)["runner.key"]
         assert {each.about for each in found if each.level is Level.OK} >= {
             "database",
             "rights in the database",
@@ -298,6 +303,49 @@ async def test_indexes_that_are_missing_or_others(tmp_path: Path, rabbitmq: Priv
         }
         assert "doctor" not in await client[name].list_collection_names()
         await client.drop_database(name)
+
+
+async def test_doctors_at_the_same_time(tmp_path: Path, rabbitmq: PrivateRabbitMQ, mongodb: MongoDB) -> None:
+    """None is in the way of another, nor is one that was cut off; all of what they wrote is gone."""
+    name = f"doctor_{os.urandom(4).hex()}"
+    patient = Patient.made(tmp_path, _mongodb(mongodb.uri, name), broker_url=rabbitmq.url)
+    async with AsyncMongoClient[dict[str, Any]](mongodb.uri) as client:
+        await client[name].doctor.insert_one({"_id": "left by one that was killed"})
+        found = await asyncio.gather(*(patient.examined() for _ in range(3)))
+        assert [problems(each) for each in found] == [{}, {}, {}]
+        assert "doctor" not in await client[name].list_collection_names()
+        await client.drop_database(name)
+
+
+async def test_a_key_that_is_being_changed(tmp_path: Path, rabbitmq: PrivateRabbitMQ, mongodb: MongoDB) -> None:
+    """Before the first start with the new one, the doctor has nothing against it if the old one is named."""
+    old, new = "o" * 40, "n" * 40
+    place = in_mongodb(mongodb, tmp_path)
+    before = settings.Settings(runner=Runner(key=SecretStr(old)))
+    async with place.open() as opened:
+        for agree in (surroundings.agreed_key, surroundings.agreed_audit_key):
+            await agree(before, opened.agreements)
+    text = f'{_mongodb(mongodb.uri, place.options.mongodb_database)}[default.runner]\nkey = "{new}"\nold_keys = ["{old}"]\n'
+    found = {each.about: each for each in await Patient.made(tmp_path, text, broker_url=rabbitmq.url).examined()}
+    for key in ("runner.key", "audit.key"):
+        assert found[key].level is Level.OK
+        assert "is among the old ones" in found[key].said
+
+
+async def test_somebody_else_than_the_user_of_tespes(tmp_path: Path) -> None:
+    """Who may not look into the state directory is told so, wherever something of it is needed."""
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    os.seteuid(NOBODY)
+    try:
+        found = problems(await doctor.examine(settings.Settings(state_dir=state, http=Http(port=0)), None))
+        with pytest.raises(errors.SetupError, match="cannot be used"):
+            surroundings.audit_keys(settings.Settings(state_dir=state))
+    finally:
+        os.seteuid(0)
+    assert f"cannot be reached by user {NOBODY}" in found["state directory"]
+    assert "cannot be used" in found["database"]
+    assert "mistake" not in str(found)
 
 
 async def test_a_database_that_tespes_made(tmp_path: Path, rabbitmq: PrivateRabbitMQ, mongodb: MongoDB) -> None:

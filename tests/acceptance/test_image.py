@@ -10,6 +10,7 @@ from docker_engine import DockerEngine
 from tespes import __version__
 
 pytestmark = pytest.mark.docker
+LOCKED = ("run", "--rm", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--network", "none")  # noqa: S108
 AT_MOST_BYTES = 70_000_000  # what is put on top of the base image; with that, the whole is below 200 MB
 
 
@@ -24,10 +25,8 @@ def test_the_image_runs_as_nobody_in_particular(docker_engine: DockerEngine, tes
 
 
 def test_the_image_works_where_nothing_can_be_written(docker_engine: DockerEngine, tespes_image: str) -> None:
-    """Read-only, without capabilities and network: the program starts, finds its settings, and says what is missing."""
-    locked = ("run", "--rm", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--network", "none", tespes_image)  # noqa: S108
-    assert docker_engine.docker(*locked, "--version").startswith("tespes ")
-    assert "usage: tespes" in docker_engine.docker(*locked, "--help")
+    """Read-only, without capabilities and network: the program starts."""
+    assert docker_engine.docker(*LOCKED, tespes_image, "--version") == f"tespes {__version__}"
 
 
 def test_the_image_has_its_byte_code(docker_engine: DockerEngine, tespes_image: str) -> None:
@@ -35,7 +34,7 @@ def test_the_image_has_its_byte_code(docker_engine: DockerEngine, tespes_image: 
     script = (
         "import tespes.app, sys; print([n for n, m in sys.modules.items() if n[:7] == 'tespes.' and not m.__spec__.cached])"
     )
-    said = docker_engine.docker("run", "--rm", "--network", "none", "--entrypoint", "python", tespes_image, "-c", script)
+    said = docker_engine.docker(*LOCKED, "--entrypoint", "python", tespes_image, "-c", script)
     assert said == "[]"
 
 

@@ -15,21 +15,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo import AsyncMongoClient, WriteConcern
 
 import given as g
 import histories
 import oracle
 import sealed
+from patients import a_small_disk
 from servers import until
 from stores import MongoDB, Place, another_process, in_mongodb, in_sqlite
 from tespes import errors, events, store, tes
 from tespes.events import Outcome, redact
-from tespes.flow import archive, audit, backup, publish, restore, texts
+from tespes.flow import archive, audit, backup, collector, publish, restore, texts
 from tespes.flow.archive import Contents
 from tespes.flow.execute import By, Tasks
 from tespes.flow.reading import Known
 from tespes.flow.redact import Redactor
-from tespes.store import Store, Upload, version
+from tespes.store import Store, Upload, sqlite, version
+from tespes.store.mongodb_signs import Mark
 from tespes.task import commands
 
 LONG = "a long text, kept beside the event " * 200
@@ -95,6 +98,8 @@ async def test_what_is_restored_is_byte_for_byte_what_it_was(place: Place, targe
             await sealed.all_sealed(opened)
         await opened.checkpoints.move(publish.NAME, 5)
         await opened.checkpoints.begin("webhook:portal", 0)
+        await opened.checkpoints.begin(collector.NAME, 3)
+        await opened.checkpoints.move("a_view", 4)
         await opened.uploads.add(UPLOAD)
         made = await backup.make(opened, kept, None)
     found = verified(kept, Known(sealed.PUBLIC))
@@ -106,7 +111,7 @@ async def test_what_is_restored_is_byte_for_byte_what_it_was(place: Place, targe
     oracle.check(log)
     assert json.loads(log[-1]["events"][0]["data"]) == {"position": made.new, "hash": log[-2]["hash"]}
     async with target.open() as opened:
-        assert (await opened.checkpoints.all()) == {publish.NAME: 5, "webhook:portal": 0}
+        assert (await opened.checkpoints.all()) == {publish.NAME: 5, "webhook:portal": 0, collector.NAME: 3}
         assert await opened.uploads.of("j-1") == [UPLOAD]
         assert (await audit.verify(opened, Known(sealed.PUBLIC), log_only=False)).flaws == ()
         assert await opened.mark.read() == str(version.VERSION)
@@ -152,6 +157,80 @@ async def test_a_backup_of_another_log_is_not_gone_on_with(place: Place, kept: P
             with pytest.raises(errors.SetupError, match="another log"):
                 await backup.make(opened, kept, None)
     assert contents(kept) == made.contents
+
+
+async def test_with_another_backups_contents_nothing_is_removed(tmp_path: Path, kept: Path) -> None:
+    """Somebody copied two backups into one place: what nobody names any more may be all that is left of a log."""
+    other = tmp_path / "other"
+    async with in_sqlite(tmp_path / "a").open() as one, in_sqlite(tmp_path / "b").open() as two:
+        for each, place, tasks in ((one, kept, 2), (two, other, 1)):
+            await histories.write(each, tasks)
+            await backup.make(each, place, None)
+        (part,) = kept.glob("log-*")
+        (other / "backup.json").replace(kept / "backup.json")
+        with pytest.raises(errors.SetupError, match="another log"):
+            await backup.make(one, kept, None)
+        assert part.is_file()
+
+
+async def test_what_has_lost_a_part_is_not_gone_on_with(a_store: Store, kept: Path) -> None:
+    """Nobody should think that there is a backup; what is wrong inside of a part is for `verify` to find."""
+    await histories.write(a_store, 1)
+    made = await backup.make(a_store, kept, None)
+    part = kept / made.contents.parts[0].name
+    for tamper in (_half, Path.unlink):
+        tamper(part)
+        with pytest.raises(errors.CorruptLog, match="is missing or cut off"):
+            await backup.make(a_store, kept, None)
+
+
+async def test_a_full_disk_is_left_as_it_was(tmp_path: Path, a_store: Store) -> None:
+    """Who keeps a backup on the disk of the log must not stop the log; nor is there half a mark on a store."""
+    await histories.write(a_store, 400)
+    with a_small_disk(tmp_path / "small", "size=32k,mode=700") as small:
+        with pytest.raises(errors.SetupError, match="No space left on device"):
+            await backup.make(a_store, small, None)
+        assert list(small.iterdir()) == []
+        with suppress(OSError):
+            (small / "all").write_bytes(bytes(2**16))
+        with pytest.raises(errors.StoreUnavailable, match="No space left on device"):
+            await version.DirectoryMark(small).write(version.RESTORING)
+
+
+async def test_who_begins_while_a_restore_does_takes_no_half_of_it(
+    tmp_path: Path, mongodb: MongoDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first start saw no mark; then a restore made its own, and was cut off."""
+
+    def lock(directory: Path, stack: AsyncExitStack) -> None:
+        (directory / version.FILE).write_text(version.RESTORING)
+
+    monkeypatch.setattr(sqlite, "lock", lock)
+    with pytest.raises(errors.SetupError, match="a part of a backup"):
+        async with in_sqlite(tmp_path / "state").open():
+            pass
+    place = in_mongodb(mongodb, tmp_path)
+    async with AsyncMongoClient[dict[str, Any]](mongodb.uri) as client:
+        mark = Mark(client[place.options.mongodb_database], WriteConcern("majority"))
+        assert await mark.begin() == str(version.VERSION)
+        await mark.write(version.RESTORING)
+        assert await mark.begin() == version.RESTORING
+
+
+async def test_what_another_backup_left_is_no_end_of_this_one(place: Place, target: Place, kept: Path) -> None:
+    """A restore of one that has a single commit more was cut off just before its end."""
+    async with place.open() as opened:
+        await histories.write(opened, 1)
+        await backup.make(opened, kept, None)
+        await opened.log.append(
+            events.commit(str(uuid.uuid4()), "log:other", 1, [events.LogRestored(position=1, hash="0" * 64)], sealed.META)
+        )
+        entries = await opened.log.read_as_is(0)
+    async with target.open() as opened:
+        await opened.mark.write(version.RESTORING)
+        await opened.log.put(entries)
+    with pytest.raises(errors.SetupError, match="another backup"):
+        await restored(kept, target)
 
 
 async def test_only_an_empty_store_is_restored_into(place: Place, kept: Path) -> None:
@@ -264,6 +343,17 @@ async def test_what_is_half_taken_out_is_left_out(a_store: Store, kept: Path) ->
     await a_store.blobs.remove(left.blobs[0])
     await backup.make(a_store, kept, None)
     assert (verified(kept).flaws, verified(kept).unfinished) == ((), ())
+
+
+async def test_what_should_have_been_taken_out_is_said_at_once(a_store: Store, kept: Path) -> None:
+    """Somebody was cut off behind the order: the backup has what the log still has."""
+    task_id = await a_task(a_store)
+    entries = await a_store.log.read_stream(task_id)
+    left = redact.without(entries[0].commit.events[0], ["task.executors.0.env"])
+    order = events.DataRedacted(position=1, index=0, reason="r", fields=left.fields, sha256=redact.sha256(left.encoded))
+    await a_store.log.append(events.commit(str(uuid.uuid4()), task_id, entries[-1].last_version + 1, [order], sealed.META))
+    assert (await backup.make(a_store, kept, None)).taken_out == (1,)
+    assert [each.position for each in verified(kept).unfinished] == [1]
 
 
 async def test_the_cut_is_behind_what_says_why_something_is_gone(a_store: Store, kept: Path) -> None:

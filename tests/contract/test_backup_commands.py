@@ -59,7 +59,9 @@ def test_a_backup_is_made_verified_and_restored(state: Path, kept: Path, tmp_pat
     status, out, err = typed("verify", kept, state)
     assert (status, "sound" in out, err) == (0, True, "")
     new = tmp_path / "new"
+    new.mkdir(mode=0o755)
     status, out, err = typed("restore", kept, new)
+    assert {path.name for path in new.iterdir() if path.stat().st_mode & 0o077} == set()
     assert (status, f"restored up to position {made.position}" in out) == (0, True)
     assert "this is not the key that the log was sealed with" in err
     status, _, err = typed("restore", kept, new)

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from pymongo import AsyncMongoClient, ReadPreference
+from pymongo.errors import WTimeoutError
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from stores import MongoDB, Place
+from tespes import errors
 from tespes.events import chain
-from tespes.store import Options, mongodb
+from tespes.store import Options, mongodb, mongodb_setup
 from tespes.store.reading import reading
 
 
@@ -30,6 +32,22 @@ class Said(CommandListener):
 
     def failed(self, event: CommandFailedEvent) -> None:
         """See CommandListener."""
+
+
+@pytest.mark.parametrize(
+    "password", ["never/shown", "never@shown", "never:shown", "never?shown", "never?a=shown", "never%zzshown"]
+)
+async def test_a_connection_string_that_cannot_be_read_is_not_told_to_everybody(password: str) -> None:
+    """Whatever the library takes for what: no part of a password is in what is said."""
+    with pytest.raises(errors.SetupError, match=r"mend store\.mongodb_uri") as refused:
+        mongodb.opened(f"mongodb://tespes:{password}@db.example.org/tespes", "tespes")
+    assert "shown" not in str(refused.value)
+
+
+def test_a_majority_that_is_away_is_not_a_matter_of_the_connection_string() -> None:
+    """As a replica set says it whose other members are down."""
+    said = mongodb_setup.refusal(WTimeoutError("waiting for replication timed out", 64), "db:27017", "tespes")
+    assert "no majority of its replica set confirms them: see rs.status() there" in str(said)
 
 
 async def test_the_head_is_what_a_majority_has(mongodb: MongoDB) -> None:

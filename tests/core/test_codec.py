@@ -1,6 +1,7 @@
 """Events as they are stored: today's, yesterday's and tomorrow's; and the contracts that are published."""
 
 import json
+import traceback
 from pathlib import Path
 from typing import Any, get_args
 
@@ -54,6 +55,21 @@ def test_what_is_not_known_is_named(name: str, version: int) -> None:
     """An event of a newer release: UnknownEvent, never a guess."""
     with pytest.raises(errors.UnknownEvent, match=f"{name} version {version}"):
         events.decode(Encoded(name, version, "{}"))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        '{"task":{"executors":[{"command":["x"],"env":{"KEY":"hunter2"}}]}}',
+        '{"task":{"executors":[{"image":"a","command":["x"],"env":{"KEY":["hunter2"]}}]}}',
+        '{"task":{"executors":[{"image":"a","command":["x"],"env":{"KEY":"hunter2"}}}',
+    ],
+)
+def test_what_cannot_be_read_is_not_quoted(data: str) -> None:
+    """The text says where, and what is expected there: it goes into log lines, which have no users' variables in them."""
+    with pytest.raises(errors.CorruptLog, match="TaskCreated version 1 does not decode: ") as raised:
+        events.decode(Encoded("TaskCreated", 1, data))
+    assert "hunter2" not in "".join(traceback.format_exception(raised.value))
 
 
 @pytest.mark.parametrize("version", [0, -1])

@@ -68,6 +68,7 @@ import logging as libraries
 import sys
 import time
 import warnings
+import aiohttp
 import structlog
 from tespes import logging
 logging.configure("json", "info")
@@ -85,10 +86,11 @@ def test_whoever_speaks_speaks_json_in_lines() -> None:
     """Libraries, Python's warnings, and the error that ends it all; a traceback of many lines is one text."""
     program = """
 libraries.getLogger("asyncio").error("a library %s", "fails", exc_info=ValueError("of\\nmany lines"))
+libraries.getLogger("aiohttp.server").error("a request failed", exc_info=aiohttp.ClientConnectionResetError())
 warnings.warn("something is old")
 raise KeyError("the end")
 """
-    library, warning, end = lines(program)
+    library, warning, end = lines(program)  # and nothing of a client that went before it had its answer
     assert (library["event"], library["logger"], library["level"]) == ("a library fails", "asyncio", "error")
     assert library["exception"] == "ValueError: of\nmany lines"
     assert (warning["logger"], "something is old" in warning["event"]) == ("py.warnings", True)
@@ -116,3 +118,33 @@ said.warning("waits", reason="x")
     told = [(line["event"], line.get("reason"), line.get("left_out")) for line in lines(program)]
     happens = ("happens", None, None)
     assert told == [("waits", "x", None), ("waits", "y", None), happens, happens, ("waits", "x", 2)]
+
+
+def test_errors_that_nobody_catches_are_lines_too() -> None:
+    """Of a thread, and of what is thrown away: Python itself would write them in many lines."""
+    program = """
+import threading
+class Thrown:
+    def __del__(self):
+        raise ValueError("of\\nmany lines")
+thread = threading.Thread(target=lambda: 1 / 0, name="worker")
+thread.start()
+thread.join()
+Thrown()
+"""
+    of_thread, ignored = lines(program)
+    assert (of_thread["level"], of_thread["event"], of_thread["thread"]) == ("error", "an error ended a thread", "worker")
+    assert "ZeroDivisionError" in of_thread["exception"]
+    assert (ignored["event"], ignored["where"]) == ("an error was ignored", "Thrown.__del__")
+    assert ignored["exception"].endswith("ValueError: of\nmany lines")
+
+
+@pytest.mark.parametrize("style", ["console", "json"])
+def test_a_log_that_cannot_be_written_stops_nobody(style: str) -> None:
+    """A full disk: lines are lost. Whoever appends to the log of events tells of it, and must not fail for that."""
+    program = SAYS.replace("json", style) + "for _ in range(3):\n    said.info('x' * 100_000)\nprint('went on')"
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        ended = subprocess.run(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=full, text=True, check=False, timeout=30
+        )
+    assert ended.stdout == "went on\n"

@@ -24,8 +24,9 @@ from scraped import shows
 from servers import ROOT
 from simulated import SimulatedPulsar, Way
 from stores import MongoDB, Place
-from tespes import errors, events
+from tespes import errors, events, serving
 from tespes.events import Entry, Meta
+from tespes.flow import overview
 from tespes.flow.overview import Overlook, Position
 from tespes.flow.project import Projector
 from tespes.local.ports import free_port
@@ -55,6 +56,9 @@ class TestWhatIsSaid:
             async with running.http.get(f"{running.url}/metrics", headers={"Accept": scraped.OPENMETRICS}) as answer:
                 assert answer.headers["Content-Type"].startswith(scraped.OPENMETRICS)
                 assert (await answer.text()).endswith("# EOF\n")
+            for kind in ("text/plain", "application/openmetrics-text"):
+                async with running.http.get(f"{running.url}/metrics", headers={"Accept": f"{kind}; version=x"}) as answer:
+                    assert (answer.status, answer.content_type) == (200, "text/plain")
         assert {name.removesuffix("_info") for name in text.families} == set(openmetrics.families)
         for name, family in text.families.items():
             assert name.startswith(OURS), name
@@ -207,6 +211,8 @@ class TestOfRequests:
             for path in paths:
                 async with running.http.get(running.url + path) as answer:
                     await answer.read()
+            async with running.http.get(f"{running.url}/", allow_redirects=False) as answer:
+                assert answer.status == 302
             for method in ("PROPFIND", "DELETE"):
                 async with running.http.request(method, f"{running.url}/v1/tasks") as answer:
                     await answer.read()
@@ -220,6 +226,7 @@ class TestOfRequests:
             assert count("GET", "/v1/tasks/{id}", "4xx") == 1
             assert count("GET", "/ga4gh/tes/v1/tasks/{id}", "2xx") == 1
             assert count("GET", "none", "4xx") == 2
+            assert count("GET", "/", "3xx") == 1
             assert count("none", "none", "4xx") == 1
             assert count("DELETE", "none", "4xx") == 1
             assert seen("tespes_http_requests_in_progress") == 1  # this one
@@ -335,8 +342,11 @@ class TestWhateverIsAway:
     """It answers, in time, with what it knows."""
 
     @pytest.mark.parametrize("how", ["silent", pytest.param("gone", marks=pytest.mark.slow)])
-    async def test_a_database_that_is_away(self, tmp_path: Path, mongodb: MongoDB, rabbitmq: PrivateRabbitMQ, how: str) -> None:
+    async def test_a_database_that_is_away(
+        self, tmp_path: Path, mongodb: MongoDB, rabbitmq: PrivateRabbitMQ, how: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """What is in memory is there, what is not is missing, and that is said; afterwards all is there again."""
+        monkeypatch.setattr(overview, "_AT_MOST_S", 0.5)
         async with Way(urlsplit(mongodb.uri).port or 0) as way:
             uri = f"mongodb://127.0.0.1:{way.port}/?directConnection=true"
             at = stores.in_mongodb(MongoDB(uri, None), tmp_path)
@@ -393,6 +403,12 @@ class TestWhereItIs:
             with pytest.raises(errors.SetupError, match=r"cannot listen at 127\.0\.0\.1:\d+: .*metrics\.port"):
                 async with metrics_at_work(stores.in_sqlite(tmp_path), rabbitmq.url, **settings):
                     pass
+
+    @pytest.mark.parametrize("host", ["192.0.2.1", "not a host"])
+    def test_an_address_that_is_not_of_this_machine(self, host: str) -> None:
+        """Another port would not help."""
+        with pytest.raises(errors.SetupError, match=f"cannot listen at {host}:0: (?!Unknown).*; name an address of this"):
+            serving.listen(host, 0, "metrics.port")
 
     async def test_several_processes_add_up(self, tmp_path: Path, mongodb: MongoDB, rabbitmq: PrivateRabbitMQ) -> None:
         """What each did itself; who leads, one does; what all see, they agree on. One without the API shows its own, too."""

@@ -8,11 +8,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+import structlog
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from tespes import errors
 from tespes.api import streaming
+from tespes.api.drain import Requests
+from tespes.api.problems import answer_errors
 from tespes.storage import Fetched
 
 SILENCE_S = 0.3
@@ -59,10 +62,17 @@ class Transfer:
 
 @asynccontextmanager
 async def serving(transfer: Transfer) -> AsyncIterator[str]:
-    """The URL of its route, served as TESPES serves: a handler goes on when its client has gone."""
+    """The URL of its route."""
     app = web.Application()
     app.router.add_get("/file", transfer.give)
     app.router.add_put("/file", transfer.take)
+    async with served(app) as url:
+        yield url
+
+
+@asynccontextmanager
+async def served(app: web.Application) -> AsyncIterator[str]:
+    """The URL of its file, served as TESPES serves: a handler goes on when its client has gone."""
     runner = web.AppRunner(app)
     await runner.setup()
     listening = socket.create_server(("127.0.0.1", 0))
@@ -109,6 +119,36 @@ async def test_a_node_that_takes_nothing_is_given_up() -> None:
             ended = await asyncio.wait_for(transfer.end, 10)
     assert isinstance(ended, errors.TransferInterrupted)
     assert str(ended) == f"nothing was taken for {SILENCE_S:g} s"
+
+
+@pytest.mark.parametrize("pause_s", [0, 0.01])
+async def test_a_node_that_goes_is_no_failure_of_ours(pause_s: float) -> None:
+    """They are killed in the middle of a file, whether a piece waits for them or not: nothing is a 5xx, and nothing is told."""
+    statuses: list[int] = []
+    app, requests = web.Application(middlewares=[answer_errors]), Requests()
+    requests.watch(app)
+    requests.answered.append(lambda _, status, __: statuses.append(status))
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 100_000
+            await asyncio.sleep(pause_s)
+
+    async def give(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await streaming.send(request, response, endless(), silence_s=10)
+        return response
+
+    app.router.add_get("/file", give)
+    with structlog.testing.capture_logs() as told:
+        async with served(app) as url, aiohttp.ClientSession() as client:
+            async with client.get(url) as answer:
+                await answer.content.readexactly(100_000)
+                answer.close()
+            async with asyncio.timeout(10):
+                while not statuses:  # noqa: ASYNC110 - nothing tells
+                    await asyncio.sleep(0.01)
+    assert (statuses, told) == ([499], [])
 
 
 async def test_a_node_that_sends_nothing_is_given_up() -> None:

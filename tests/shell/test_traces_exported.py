@@ -24,7 +24,7 @@ from stores import MongoDB, in_mongodb
 from tespes import errors, events
 from tespes.background import Background
 from tespes.events import Meta, Outcome
-from tespes.flow import checks, tell
+from tespes.flow import checks, follow, tell
 from tespes.flow import collector as way
 from tespes.flow.health import Level
 from tespes.flow.lead import Contender
@@ -33,6 +33,7 @@ from tespes.store import Store
 
 EXPIRES_S = 5.0
 SERVICE = "org.example.tests"
+OWNER = "lovelace"  # no part of a hexadecimal number
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
@@ -50,7 +51,7 @@ async def telling(store: Store, url: str, process: str = "one", **more: Any) -> 
 async def ends(store: Store, *happened: events.Event, traceparent: str | None = None) -> str:
     """A task to which that happened, all at once; its id."""
     task_id = uuid.uuid4().hex
-    meta = Meta(at=g.at(0), actor="tests", owner="ada", traceparent=traceparent)
+    meta = Meta(at=g.at(0), actor="tests", owner=OWNER, traceparent=traceparent)
     await store.log.append(events.commit(str(uuid.uuid4()), task_id, 1, (g.created(), *happened), meta))
     return task_id
 
@@ -114,7 +115,7 @@ class TestWhatIsTold:
         assert by_name["attempt"].attributes["tespes.pulsar"] == "site-a"
         assert by_name["inputs"].attributes["host.name"] == "node-7"
         assert [event.name for event in by_name["attempt"].span.events] == ["AttemptDelayed"]
-        assert not any("ada" in str(each.span) for each in collector.told)
+        assert not any(OWNER in str(each.span) for each in collector.told)
 
     async def test_whom_nobody_wants_traced_is_not_told(self, a_store: Store, collector: Collector) -> None:
         """W3C Trace Context: the flag `sampled` of the client's trace. The next one is."""
@@ -151,16 +152,18 @@ class TestTrouble:
 
     @pytest.mark.parametrize("status", [401, 503])
     async def test_a_collector_that_takes_nothing_now_gets_it_later(
-        self, a_store: Store, collector: Collector, status: int
+        self, a_store: Store, collector: Collector, status: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It is away, busy, or does not know who asks. Readiness says so, until it takes them again."""
-        collector.script += [Answer(status)] * 2
+        monkeypatch.setattr(tell, "next_try_s", lambda *_: 0.05)
+        collector.usual = Answer(status)
         async with telling(a_store, collector.url) as teller:
             check = checks.telling(a_store.log, a_store.checkpoints, teller)
             task_id = await ends(a_store, *FAILED)
             await until(lambda: teller.trouble is not None)
             found = await check()
             assert (found.level, str(status) in (found.reason or "")) == (Level.DEGRADED, True)
+            collector.usual = Answer(200)
             await until(lambda: collector.tasks() == [task_id])
             await until(lambda: teller.trouble is None)
             assert (await check()).level is Level.READY
@@ -177,6 +180,18 @@ class TestTrouble:
             await until(lambda: teller.lost == 1)
             taken = await ends(a_store, *FAILED)
             await until(lambda: collector.tasks() == [taken])
+
+    async def test_what_was_kept_waiting_is_not_given_up_for_one_refusal(
+        self, a_store: Store, collector: Collector, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A collector that comes back may begin with 500: only what is refused for what it is counts."""
+        monkeypatch.setattr(tell, "_TRIES", 2)
+        monkeypatch.setattr(tell, "next_try_s", lambda *_: 0.01)
+        collector.script += [Answer(503), Answer(503), Answer(503), Answer(500)]
+        async with telling(a_store, collector.url) as teller:
+            task_id = await ends(a_store, *FAILED)
+            await until(lambda: collector.tasks() == [task_id])
+            assert teller.lost == 0
 
     async def test_a_collector_that_never_answers_is_asked_again(self, a_store: Store, collector: Collector) -> None:
         """It may have them already; a copy is known by its id."""
@@ -218,8 +233,11 @@ class TestTrouble:
         assert sorted(collector.tasks()) == sorted(2 * ids)
         assert all(len(collector.of(task_id)) * 2 == _count(collector, task_id) for task_id in ids)
 
-    async def test_a_position_of_another_log_begins_anew(self, a_store: Store, collector: Collector) -> None:
+    async def test_a_position_of_another_log_begins_anew(
+        self, a_store: Store, collector: Collector, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """As after a restore: nothing of this log may be left out."""
+        monkeypatch.setattr(follow, "_SURE_S", 0.1)
         task_id = await ends(a_store, *FAILED)
         await a_store.checkpoints.move(way.NAME, 1000)
         async with telling(a_store, collector.url):
@@ -237,6 +255,26 @@ class TestTheWay:
             await until(lambda: bool(collector.told))
         [asked] = collector.asked
         assert (asked["x-token"], asked["authorization"], asked["path"]) == ("t0ken", "Basic YWRhOnNlY3JldA==", "/elsewhere")
+
+    async def test_a_query_is_asked_for_as_it_is(self, a_store: Store, collector: Collector) -> None:
+        """Some collectors want their token there; an address without a path gets the usual one."""
+        async with telling(a_store, f"{collector.url}?token=t0ken"):
+            await ends(a_store, *FAILED)
+            await until(lambda: bool(collector.told))
+        assert collector.asked[0]["path"] == "/v1/traces?token=t0ken"
+
+    async def test_a_success_that_breaks_off_is_one(self) -> None:
+        """They have them by then: nobody sends them again for a few words that did not come."""
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"spans")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsome")
+            writer.close()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            async with way.Collector(way.Endpoint(url=url)) as asked:
+                assert await asked.send(b"spans") == b"some"
 
     async def test_a_collector_has_to_be_who_it_is(self, a_store: Store, collectors: Collectors, tmp_path: Path) -> None:
         """TLS: of an authority that is trusted, or nothing is told."""

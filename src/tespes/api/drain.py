@@ -4,9 +4,11 @@ import contextlib
 import time
 from collections.abc import Callable
 
-from aiohttp import hdrs, web
+from aiohttp import ClientConnectionResetError, hdrs, web
 
 from tespes.api.problems import Handler
+
+_CLIENT_HAS_GONE = 499  # as nginx has it: no answer arrived, and that is nobody's fault here
 
 
 class Requests:
@@ -38,6 +40,13 @@ class Requests:
                 with contextlib.suppress(ConnectionError):  # the server finds out by itself
                     await response.prepare(request)
                     await response.write_eof()
+            except web.HTTPException as answer:  # a redirect
+                status = answer.status
+                raise
+            except ClientConnectionResetError:
+                status = _CLIENT_HAS_GONE
+                raise
+            else:
                 return response
             finally:
                 self.count -= 1

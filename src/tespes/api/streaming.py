@@ -54,7 +54,10 @@ async def send(request: web.Request, response: web.StreamResponse, pieces: Async
 
 
 async def write(request: web.Request, response: web.StreamResponse, piece: bytes, silence_s: float) -> None:
-    """One piece; raises as `send` does."""
+    """One piece; raises as `send` does.
+
+    :raises aiohttp.ClientConnectionResetError: whoever should get it has gone
+    """
     if not response.prepared:
         await response.prepare(request)
     try:
@@ -62,6 +65,8 @@ async def write(request: web.Request, response: web.StreamResponse, piece: bytes
             await response.write(piece)
     except TimeoutError:
         raise errors.TransferInterrupted(f"nothing was taken for {silence_s:g} s") from None
+    except ConnectionError as error:  # if it breaks while the library waits, it has another word for that
+        raise aiohttp.ClientConnectionResetError("the client has gone") from error
 
 
 async def received(request: web.Request, silence_s: float) -> AsyncIterator[bytes]:

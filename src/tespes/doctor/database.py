@@ -1,7 +1,8 @@
 """The database: whether it answers, lets TESPES work, has its indexes, and is that of this TESPES."""
 
+import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -14,7 +15,8 @@ from tespes import store, surroundings
 from tespes.doctor import clocks
 from tespes.doctor.finding import Finding, ok, problem, warning
 from tespes.doctor.given import Given
-from tespes.store import mongodb, mongodb_setup
+from tespes.settings import Settings
+from tespes.store import mongodb, mongodb_setup, version
 
 ABOUT: Final = "database"
 _OLDEST: Final = 7
@@ -28,6 +30,7 @@ Database = AsyncDatabase[dict[str, Any]]
 async def look(given: Given) -> AsyncIterator[Finding]:
     """SQLite or MongoDB, as the settings have it."""
     settings = given.settings
+    version.of_directory(settings.state_dir)  # raises if this user may not look whether there is a log
     if settings.store.mongodb_uri is None and not (settings.state_dir / "log.sqlite3").is_file():
         yield ok(ABOUT, f"SQLite in {settings.state_dir}; there is no log yet")
         return
@@ -66,13 +69,14 @@ def _server(version: str, replica_set: str | None) -> Finding:
 
 
 async def _work(database: Database) -> None:
-    """What TESPES does, in a collection of its own."""
+    """What TESPES does, in a collection of its own; another doctor may look at the same time, or have been cut off."""
+    own = {"_id": secrets.token_hex(8)}
     probe = database.get_collection(_PROBE, write_concern=_MAJORITY)
     await probe.create_index([("at", 1)])
-    await probe.insert_one({"_id": "probe", "at": 0})
-    await probe.update_one({"_id": "probe"}, {"$set": {"at": 1}})
-    await probe.find_one({"_id": "probe"})
-    await probe.delete_one({"_id": "probe"})
+    await probe.insert_one(own | {"at": 0})
+    await probe.update_one(own, {"$set": {"at": 1}})
+    await probe.find_one(own)
+    await probe.delete_one(own)
     await probe.drop()
 
 
@@ -89,17 +93,23 @@ async def _indexes(given: Given, database: Database) -> AsyncIterator[Finding]:
 
 
 async def _keys(given: Given, database: Database) -> AsyncIterator[Finding]:
-    """Whether this TESPES has the keys that the database was first used with."""
-    for name, print_of_it in _prints(given).items():
+    """Whether this TESPES has the keys that the database was last used with, or may put its own in their place."""
+    used = f"that the database {database.name} was last used with"
+    for name, own, former in _prints(given.settings):
         agreed = await database["agreed"].find_one({"_id": name})
-        if agreed and agreed["value"] != print_of_it:
-            yield problem(name, f"it is not the one that the database {database.name} was first used with: give all the same")
+        if agreed and agreed["value"] == own:
+            yield ok(name, f"it is the one {used}")
+        elif agreed and agreed["value"] in former:
+            yield ok(name, f"the one {used} is among the old ones: it is changed at the next start")
         elif agreed:
-            yield ok(name, f"it is the one that the database {database.name} was first used with")
+            yield problem(name, f"it is not the one {used}: give all the same")
 
 
-def _prints(given: Given) -> Mapping[str, str]:
-    """What tells its keys from others; those that are not made yet are missing."""
-    runners, sealing = surroundings.kept_key(given.settings), surroundings.public_audit_key(given.settings)
-    known = {"runner.key": runners and surroundings.key_print(runners), "audit.key": sealing}
-    return {name: print_of_it for name, print_of_it in known.items() if isinstance(print_of_it, str)}
+def _prints(settings: Settings) -> Iterator[tuple[str, str, frozenset[str]]]:
+    """What tells its keys from others, and the same of old ones; those that are not made yet are missing."""
+    runners, sealing = surroundings.kept_key(settings), surroundings.public_audit_key(settings)
+    if runners is not None:
+        former = frozenset(map(surroundings.key_print, surroundings.former_keys(settings)))
+        yield "runner.key", surroundings.key_print(runners), former
+    if sealing is not None:
+        yield "audit.key", sealing, surroundings.audit_keys(settings)

@@ -1,5 +1,6 @@
 """What checks are given: the settings, and what follows from them without asking anybody."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -55,7 +56,7 @@ async def _broker_url(settings: Settings) -> str | None:
     if await listens(*surroundings.USUAL):
         return surroundings.USUAL_URL
     own = settings.state_dir / "rabbitmq"
-    url = PrivateRabbitMQ(own).url if (own / "node.json").is_file() else None
+    url = PrivateRabbitMQ(own).url if os.access(own / "node.json", os.R_OK) else None
     return url if url and await listens("127.0.0.1", urlsplit(url).port or 0) else None
 
 

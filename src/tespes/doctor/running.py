@@ -23,7 +23,8 @@ async def look(url: str, is_free: bool) -> AsyncIterator[Finding]:  # noqa: FBT0
         found = await _asked(f"{url}/readyz")
         checks: dict[str, Any] = found["checks"]
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError, LookupError, TypeError):
-        yield problem(ABOUT, f"somebody else listens at {url}, or it is no address of this machine: choose another http.port")
+        said = f"somebody else listens at {url}, or this user may not, or it is no address of this machine"
+        yield problem(ABOUT, f"{said}: choose another http.port")
         return
     yield ok(ABOUT, f"runs at {url} with the roles {', '.join(found['roles'])}")
     for name, check in checks.items():

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 import orjson
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from tespes import errors
 from tespes.events import canonical, upcast
@@ -56,7 +56,15 @@ def decode(encoded: Encoded) -> Event:
         lifted = upcast.lift(encoded.type, encoded.v, orjson.loads(encoded.data), to=known)
         return adapter.validate_python(lifted)
     except (ValueError, LookupError, TypeError) as error:  # also what an upcaster stumbles over
-        raise errors.CorruptLog(f"{encoded.type} version {encoded.v} does not decode: {error!r}") from error
+        raise errors.CorruptLog(f"{encoded.type} version {encoded.v} does not decode: {_words(error)}") from None
+
+
+def _words(error: Exception) -> str:
+    """Where, and what is expected there. pydantic's own text quotes what it found: variables of users, perhaps."""
+    if not isinstance(error, ValidationError):
+        return repr(error)
+    first = error.errors(include_input=False, include_url=False)[0]
+    return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
 
 
 def schema(name: str) -> dict[str, Any]:

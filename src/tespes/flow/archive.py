@@ -121,6 +121,16 @@ def contents(place: Path) -> Contents | None:
         raise errors.CorruptLog(f"{path} cannot be read: {error}") from error
 
 
+def look(place: Path, made: Contents) -> None:
+    """Whether all that belongs to it is there, each part as long as it was; what is in them, `verify` says.
+
+    :raises errors.CorruptLog: it is not
+    """
+    for path, size_bytes in ((place / part.name, part.size_bytes) for part in made.parts):
+        if not path.is_file() or path.stat().st_size != size_bytes:
+            raise errors.CorruptLog(f"{path} is missing or cut off: make a backup in another place")
+
+
 def settle(place: Path, made: Contents) -> None:
     """Have that be the backup, on disk, in one step; what belongs to none is removed."""
     _sync(place)
@@ -147,12 +157,13 @@ def tidy(place: Path, parts: Sequence[Part]) -> None:
 
 
 class Writing:
-    """A part that is being written."""
+    """A part that is being written; what does not come to its end leaves nothing: the disk may be full."""
 
     def __init__(self, place: Path, first: int, stack: ExitStack) -> None:
         self._place = place
         self._first = first
         self._fresh = place / f"log-{first:012}{_UNFINISHED}"
+        stack.callback(self._fresh.unlink, missing_ok=True)
         descriptor = os.open(self._fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC, _OWNER_ONLY)
         self._file = stack.enter_context(open(descriptor, "r+b"))  # noqa: PTH123, SIM115 - by its number; the stack closes it
         self._packed = stack.enter_context(gzip.GzipFile("", "wb", _PACKED, self._file, mtime=0))

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from tespes import __version__, errors
-from tespes.events import Entry, chain, redact
+from tespes.events import Entry, chain
 from tespes.events.chain import Head
-from tespes.flow import archive, publish
+from tespes.flow import archive, collector, publish
 from tespes.flow.archive import Contents, Text, Writing
 from tespes.flow.execute import now
 from tespes.flow.reading import Redactions
@@ -44,8 +44,9 @@ async def make(store: Store, place: Path, key: str | None) -> Made:
     """
     with _place(place):
         before = archive.contents(place) or Contents()
-        archive.tidy(place, before.parts)
         await _continue(store, place, before)
+        archive.look(place, before)
+        archive.tidy(place, before.parts)
         followers, uploads = await _followers(store), await _uploads(store)  # before the log: they are never ahead of it
         end = (await store.log.head()).position
         made = replace(
@@ -57,7 +58,7 @@ async def make(store: Store, place: Path, key: str | None) -> Made:
                 cut = _Cut(store, Writing(place, before.position + 1, stack), before.head)
                 part = await cut.write(end)
             made = replace(made, position=cut.head.position, hash=cut.head.hash, parts=(*before.parts, part))
-            taken_out = tuple(sorted(cut.taken_out))
+            taken_out = tuple(sorted({each.position for each in cut.redactions.unfinished()}))
         archive.settle(place, made)
     return Made(made, made.position - before.position, taken_out)
 
@@ -85,9 +86,10 @@ async def _continue(store: Store, place: Path, before: Contents) -> None:
 
 
 async def _followers(store: Store) -> dict[str, int]:
-    """Views are made anew; whoever brings events to others goes on where it was."""
+    """Views are made anew; whoever brings what happened to others goes on where it was."""
     found = await store.checkpoints.all()
-    return {name: position for name, position in found.items() if name == publish.NAME or name.startswith(WEBHOOK)}
+    tell = {name for name in found if name.startswith(WEBHOOK)} | {publish.NAME, collector.NAME}
+    return {name: position for name, position in found.items() if name in tell}
 
 
 async def _uploads(store: Store) -> list[Upload]:
@@ -97,26 +99,24 @@ async def _uploads(store: Store) -> list[Upload]:
 class _Cut:
     """What follows in the log behind what was kept before.
 
-    :param head: up to where it is written
+    :param head: up to where it is written; :param redactions: what was taken out, and what should have been
     """
 
     def __init__(self, store: Store, part: Writing, head: Head) -> None:
         self.head = head
-        self.taken_out: set[int] = set()
+        self.redactions = Redactions()
         self._store = store
         self._part = part
-        self._begin = head.position
         self._texts: set[bytes] = set()
-        self._redactions = Redactions()
 
     async def write(self, end: int) -> archive.Part:
         """Up to that position, and on to what says why something was taken out, if that came meanwhile."""
         while self.head.position < end:
             entries = await self._store.log.read_as_is(self.head.position, min(_AT_ONCE, end - self.head.position))
             await self._take(entries)
-            if self.head.position == end and self._redactions.flaw() is not None:
+            if self.head.position == end and self.redactions.flaw() is not None:
                 end = (await self._store.log.head()).position
-        if (flaw := self._redactions.flaw()) is not None:
+        if (flaw := self.redactions.flaw()) is not None:
             raise errors.CorruptLog(f"position {flaw.position} {flaw.what}")
         return self._part.end(self.head.position)
 
@@ -129,9 +129,7 @@ class _Cut:
                 raise errors.CorruptLog(f"position {flaw.position} {flaw.what}")
             self._part.entry(entry)
             self.head = chain.head_of(entry)
-            self._redactions.see(entry)
-            if redact.gives_orders(entry):
-                self.taken_out.update(order.position for order in redact.orders(entry) if order.position <= self._begin)
+            self.redactions.see(entry)
 
     async def _whole(self, entry: Entry) -> Entry:
         """The entry, once its texts are kept; without what is being taken out of it just now."""

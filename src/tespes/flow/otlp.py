@@ -95,7 +95,7 @@ def _value(value: Word) -> AnyValue:
 
 def _ns(moment: datetime) -> int:
     """Since 1970, in whole milliseconds; a node's clock may be wrong by more centuries than the format has."""
-    return min(round(moment.timestamp() * 1000) * _NS_IN_MS, _NS_AT_MOST)
+    return min(max(round(moment.timestamp() * 1000) * _NS_IN_MS, 0), _NS_AT_MOST)
 
 
 def complaint(body: bytes) -> str:

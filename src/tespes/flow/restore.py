@@ -20,7 +20,10 @@ from tespes.store import Store, version
 
 STREAM: Final = "log:restores"
 _ACTOR: Final = "operator"
-_ANOTHER: Final = "the store has a part of another backup: go on with that one, or empty the store"
+_ANOTHER: Final = (
+    "the store has a part of another backup, or somebody else writes there: go on with that backup, or stop whoever it is and"
+    " empty the store"
+)
 _AT_ONCE: Final = 500
 _AT_ONCE_BYTES: Final = 4 * 2**20
 
@@ -109,9 +112,15 @@ async def _goes_on(store: Store, made: Contents) -> None:
 
 
 async def _say(store: Store, made: Contents) -> Head:
-    """Write down that the log goes on from here; once, however often this is cut off."""
+    """Write down that the log goes on from here; once, however often this is cut off.
+
+    :raises errors.SetupError: something else follows
+    """
     head = await store.log.head()
     if head.position > made.position:
+        found = await store.log.read_as_is(made.position, 2)
+        if [each.commit.stream for each in found] != [STREAM]:
+            raise errors.SetupError(_ANOTHER)
         return head
     meta = Meta(at=now(), actor=_ACTOR, owner=_ACTOR)
     happened = [events.LogRestored(position=made.position, hash=made.hash)]

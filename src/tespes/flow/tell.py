@@ -140,11 +140,11 @@ class Teller:
         return None
 
     async def _until_taken(self, traces: Sequence[Trace]) -> None:
-        body, times = encoded(traces, self._service_id), 0
+        body, times, refusals = encoded(traces, self._service_id), 0, 0
         while isinstance(said := await self._offer(body), Refused):
-            times += 1
+            times, refusals = times + 1, refusals + said.is_final
             self._complain(said.reason)
-            if said.is_final and times >= _TRIES:
+            if refusals >= _TRIES:
                 self._give_up(traces, said.reason)
                 return
             await asyncio.sleep(next_try_s(times, said.again_s))

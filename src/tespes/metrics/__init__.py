@@ -66,7 +66,10 @@ class Metrics:
     async def exposition(self, accept: str) -> tuple[bytes, str]:
         """All of it, in the format that the header `Accept` asks for, and the name of the format."""
         self._seen.overview = await self._overlook.look()
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):  # the library stumbles over a version that is none
+            encode, content_type = choose_encoder("")
         return encode(self._registry), content_type
 
     async def _dispatched(self) -> int | None:

@@ -83,7 +83,8 @@ async def logged_in(url: str, tls: Tls | None = None, setting: str = "rabbitmq.u
             raise errors.SetupError(
                 f"RabbitMQ at {shown(url)} refuses the vhost: make it, let this user in, or mend {setting}"
             ) from error
-        raise errors.BrokerUnavailable(f"RabbitMQ does not answer at {shown(url)}: {error}") from error
+        why = str(error) or "it takes connections and says nothing"
+        raise errors.BrokerUnavailable(f"RabbitMQ does not answer at {shown(url)}: {why}") from error
 
 
 async def check(url: str) -> None:

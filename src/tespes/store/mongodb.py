@@ -32,7 +32,7 @@ from tespes.events import Encoded, Entry, chain
 from tespes.events.chain import Head
 from tespes.store import layout, version
 from tespes.store.mongodb_checkpoints import Checkpoints
-from tespes.store.mongodb_setup import refusal
+from tespes.store.mongodb_setup import refusal, unreadable
 from tespes.store.mongodb_signs import Agreements, Leases, Mark, Signs
 from tespes.store.mongodb_tickets import Tickets
 from tespes.store.mongodb_uploads import Uploads
@@ -242,7 +242,7 @@ async def open_tables(
             for table in (log, uploads, signs):
                 await table.prepare()
             if found is None:
-                await mark.write(str(version.VERSION))
+                version.check(await mark.begin(), f"the database {chosen.name}", restoring=restoring)
     except PyMongoError as error:
         raise refusal(error, hosts, chosen.name) from error
     description = f"MongoDB at {hosts}, database {chosen.name}"
@@ -263,7 +263,7 @@ def opened(uri: str, database: str) -> tuple[AsyncMongoClient[Stored], Database,
         patience = {name: value for name, value in _PATIENCE.items() if name not in named["options"]}
         client: AsyncMongoClient[Stored] = AsyncMongoClient(uri, tz_aware=True, **patience)
     except (PyMongoError, ValueError) as error:
-        raise errors.SetupError(f"MongoDB cannot be used: {error}: mend store.mongodb_uri") from error
+        raise unreadable(error) from error
     hosts = ",".join(f"{host}:{port}" for host, port in named["nodelist"])
     return client, client.get_default_database(database, **_SOUND), hosts
 

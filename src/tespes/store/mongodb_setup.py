@@ -19,6 +19,7 @@ _REFUSES_THE_LOGIN: Final = 18
 _REFUSES_THE_RIGHT: Final = 13
 _HAS_ANOTHER_INDEX: Final = frozenset({85, 86})
 _HAS_IT_TWICE: Final = 11000
+_HAS_NO_MAJORITY: Final = frozenset({64, 100})
 _MEND: Final = "mend store.mongodb_uri"
 
 
@@ -38,9 +39,17 @@ def refusal(error: Exception, hosts: str, database: str) -> errors.SetupError:
         said = f"an index in the database {database} is another than TESPES makes: drop the one that `tespes doctor` names"
     elif code == _HAS_IT_TWICE:
         said = f"an entry is in the database {database} twice, which TESPES never wrote: `tespes audit verify` says where"
+    elif code in _HAS_NO_MAJORITY:
+        said = f"MongoDB at {hosts} takes writes and no majority of its replica set confirms them: see rs.status() there"
     else:
         said = f"MongoDB cannot be used: {error}: {_MEND}"
     return errors.SetupError(said)
+
+
+def unreadable(error: Exception) -> errors.SetupError:
+    """Why a connection string cannot be read. Words of the library that go on to the host begin in the password."""
+    said = "write / : ? # [ ] @ in user or password as %2F and the like" if "@" in str(error) else str(error)
+    return errors.SetupError(f"MongoDB cannot be used: {said}: {_MEND}")
 
 
 async def wrong_indexes(

@@ -81,6 +81,12 @@ class Mark:
         found = await self._agreed.find_one({"_id": version.FILE})
         return str(found["value"]) if found else None
 
+    async def begin(self) -> str | None:
+        """Make it, unless somebody else did meanwhile; what it says then. Raises as `look` does."""
+        with contextlib.suppress(DuplicateKeyError):
+            await self._agreed.insert_one({"_id": version.FILE, "value": str(version.VERSION)})
+        return await self.look()
+
     async def read(self) -> str | None:
         """See version.Mark.read."""
         with reading():

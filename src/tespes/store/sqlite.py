@@ -135,19 +135,21 @@ async def open_tables(directory: Path, stack: AsyncExitStack, *, writable: bool 
     :raises errors.SetupError: another process writes there, or the directory cannot be used
     """
     mark = version.DirectoryMark(directory)
-    version.check(found := await mark.read(), f"the state directory {directory}", restoring=restoring)
+    where = f"the state directory {directory}"
+    version.check(await mark.read(), where, restoring=restoring)
     if not writable and not (directory / "log.sqlite3").is_file():
         raise errors.SetupError(f"there is no log in {directory}: name the state directory with --state-dir")
     try:
         if writable:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240 - once, at the start
             lock(directory, stack)
+            version.check(found := await mark.read(), where, restoring=restoring)  # a restore may have begun, and been cut off
             if found is None:
                 await mark.write(str(version.VERSION))
         log_writer = await _connect(stack, directory / "log.sqlite3", "FULL", _SCHEMA if writable else None)
         views_writer = await _connect(stack, directory / "views.sqlite3", "NORMAL", sqlite_views.SCHEMA if writable else None)
     except (OSError, errors.StoreUnavailable) as error:
-        raise errors.SetupError(f"the state directory {directory} cannot be used: {error}") from error
+        raise errors.SetupError(f"{where} cannot be used: {error}") from error
     scrubber = Connection(directory / "log.sqlite3", synchronous="FULL", writable=writable, busy_s=_SCRUB_BUSY_S)
     stack.push_async_callback(scrubber.close)
     log_reader = await _connect(stack, directory / "log.sqlite3", "FULL", None)

@@ -23,7 +23,10 @@ class Mark(Protocol):
         """What it says; None if there is none."""
 
     async def write(self, value: str) -> None:
-        """Have it say that from now on, durably."""
+        """Have it say that from now on, durably.
+
+        :raises errors.StoreUnavailable: it cannot be written
+        """
 
 
 def check(found: str | None, where: str, *, restoring: bool = False) -> None:
@@ -71,7 +74,10 @@ class DirectoryMark:
 
     async def write(self, value: str) -> None:
         """See Mark.write."""
-        _replace(self._directory / FILE, f"{value}\n")
+        try:
+            _replace(self._directory / FILE, f"{value}\n")
+        except OSError as error:
+            raise errors.StoreUnavailable(f"{self._directory / FILE} cannot be written: {error.strerror}") from error
 
 
 def _replace(path: Path, text: str) -> None:
