@@ -143,6 +143,20 @@ async def test_who_leaves_gives_it_back(two: tuple[Store, Store]) -> None:
     assert await taken_by(two[0]) == ["a", "b"]
 
 
+async def test_who_is_just_taking_it_is_not_overtaken(two: tuple[Store, Store]) -> None:
+    """It is in the log already, and its name is about to stand in the lease. If it is gone, its time runs out first."""
+    taken = [events.LeaseTaken(name="work", holder="slow")]
+    await two[1].log.append(events.commit(str(uuid.uuid4()), "lease:work", 1, taken, META))
+    worker = Worker(two[0], "b", LONG_S)
+    async with at_work(worker):
+        await asyncio.sleep(LONG_S / 4)
+        assert worker.tenures == 0
+        assert two[1].leases is not None
+        assert await two[1].leases.put(Held("work", "slow", 1, 1), None)
+        assert await taken_by(two[1]) == ["slow"]
+        assert (await worker.works(within_s=LONG_S * 5)).fence == Fence("work", 2)
+
+
 async def test_what_stands_still_is_taken_over_and_whoever_comes_back_is_refused(two: tuple[Store, Store]) -> None:
     """The beat of the first stops. The second takes over; the first is refused in the log, and steps down."""
     first, second = Worker(two[0], "a"), Worker(two[1], "b")

@@ -13,7 +13,7 @@ import yarl
 from aiohttp import hdrs
 
 from tespes import errors
-from tespes.flow.post import Refused, pause_s, trusted
+from tespes.flow.post import Refused, pause_s, session, trusted
 from tespes.storage.http.address import address
 from tespes.storage.http.failures import failed, named
 from tespes.tes import urls
@@ -52,18 +52,13 @@ class Collector:
         url = yarl.URL(at.url, encoded=True)
         self.shown = urls.origin(endpoint.url)
         self._url = url.with_path(_PATH, keep_query=True) if url.path == "/" else url
-        self._headers = {hdrs.USER_AGENT: "tespes", hdrs.CONTENT_TYPE: _CONTENT_TYPE, **at.login, **endpoint.headers}
+        self._headers = {hdrs.CONTENT_TYPE: _CONTENT_TYPE, **at.login, **endpoint.headers}
         self._timeout_s = endpoint.timeout_s
         self._trusted = trusted(endpoint.ca_file)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=1, ssl=self._trusted),
-            timeout=aiohttp.ClientTimeout(total=self._timeout_s),
-            headers=self._headers,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        self._session = session(self._trusted, self._timeout_s, self._headers)
         return self
 
     async def __aexit__(

@@ -15,13 +15,13 @@ import structlog
 from tespes import errors
 from tespes.events import Entry, cloud, codec
 from tespes.events.cloud import CloudEvent
-from tespes.flow.follow import follow, is_ahead, patiently
+from tespes.flow.follow import follow, patiently
 from tespes.flow.lead import Lease
 from tespes.flow.post import Post, Refused, next_try_s
+from tespes.flow.progress import Progress
 from tespes.flow.webhooks import Parked, Webhook, Webhooks
 from tespes.store import Checkpoints, Log
 
-_SAVE_EVERY_S: Final = 0.2
 _LOOK_EVERY_S: Final = 0.5
 _FRESH_S: Final = 1.0  # for how long what was read may be sent: something may be taken out of it meanwhile
 _AT_ONCE: Final = 100
@@ -40,11 +40,10 @@ class Delivery:
         self._webhook = webhook
         self._webhooks = webhooks
         self._log = log
-        self._checkpoints = checkpoints
+        self._progress = Progress(log, checkpoints, webhook.stream)
         self._source = source
         self._post = Post(webhook)
         self._lease = Lease(None, float("-inf"))
-        self._done = self._saved = 0
         self._read: dict[int, Entry] = {}
         self._read_s = float("-inf")
 
@@ -54,43 +53,30 @@ class Delivery:
         :raises errors.LeaseLost: another process does it now; errors.StoreUnavailable: the database is away
         """
         self._lease = lease
-        await self._checkpoints.move(self._webhook.stream, 0, lease.fence)
-        self._done = self._saved = await self._begin()
+        await self._progress.begin(lease.fence)
         while True:
             await self._resumed()
             try:
                 await self._follow()
             except* errors.CorruptLog as group:
                 reason = "; ".join(str(error) for error in group.exceptions)
-                await self._park(self._done + 1, reason)
-
-    async def _begin(self) -> int:
-        """The position behind which it goes on; all of the log, if that position is of another one, as after a restore.
-
-        Such a position says nothing of what was delivered of this log: only so nothing is left out.
-        """
-        position = await self._checkpoints.position(self._webhook.stream)
-        if not await is_ahead(self._log, position):
-            return position
-        _log.error("a webhook is ahead of the log and begins anew", webhook=self._webhook.name, position=position)
-        await self._checkpoints.reset(self._webhook.stream, 0)
-        return 0
+                await self._park(self._progress.done + 1, reason)
 
     async def _follow(self) -> None:
         async with self._post:
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(follow(self._webhook.stream, self._log, self._done, self._bring))
-                    group.create_task(self._save_often())
+                    group.create_task(follow(self._webhook.stream, self._log, self._progress.done, self._bring))
+                    group.create_task(self._progress.save_often())
             finally:
-                await self._save()
+                await self._progress.save()
 
     async def _bring(self, entries: Sequence[Entry]) -> None:
         self._keep(entries)
         for entry in entries:
             for index in self._wanted(entry):
                 await self._until_taken(entry, index)
-            self._done = entry.position
+            self._progress.done = entry.position
 
     def _keep(self, entries: Sequence[Entry]) -> None:
         self._read, self._read_s = {entry.position: entry for entry in entries}, time.monotonic()
@@ -143,7 +129,7 @@ class Delivery:
             _log.warning(said, webhook=self._webhook.name, position=position, reason=refused.reason)
 
     async def _park(self, position: int, reason: str) -> None:
-        await self._save()
+        await self._progress.save()
         park = partial(self._webhooks.park, self._webhook.name, position, reason, self._lease.fence)
         await patiently(self._webhook.stream, park)
 
@@ -152,22 +138,3 @@ class Delivery:
         look = partial(self._webhooks.state, self._webhook.name)
         while isinstance(await patiently(self._webhook.stream, look), Parked):  # noqa: ASYNC110 - nobody tells of a single stream
             await asyncio.sleep(_LOOK_EVERY_S)
-
-    async def _save_often(self) -> None:
-        while True:
-            await asyncio.sleep(_SAVE_EVERY_S)
-            await self._save()
-
-    async def _save(self) -> None:
-        """Write down how far it is, if the database is there; else next time.
-
-        :raises errors.LeaseLost: another process does it now
-        """
-        done = self._done
-        if done == self._saved:
-            return
-        try:
-            await self._checkpoints.move(self._webhook.stream, done, self._lease.fence)
-            self._saved = done
-        except errors.Unavailable as error:
-            _log.warning("how far a webhook is could not be saved", webhook=self._webhook.name, reason=str(error))

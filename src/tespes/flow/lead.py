@@ -129,19 +129,30 @@ class _Contest:
         """The lease, as soon as nobody else has it. An outage counts for nobody: what nobody sees does not stand still."""
         seen, since = await self.leases.look(self.name), time.monotonic()
         while True:
-            if seen is None or seen.holder in {_NOBODY, self._holder} or time.monotonic() - since >= self.expires_s:
-                begun = time.monotonic()
-                if (taken := await self._take(seen)) is not None:
-                    return taken, Lease(Fence(self.name, taken.fence), self.expires(begun))
-                seen, since = await self.leases.look(self.name), time.monotonic()  # somebody was faster: wait anew
+            stands_still = time.monotonic() - since >= self.expires_s
+            if stands_still or seen is None or seen.holder in {_NOBODY, self._holder}:
+                fence = await self._log.newest(Fence(self.name, 0).stream)
+                if stands_still or not self._is_being_taken(seen, fence):
+                    begun = time.monotonic()
+                    if (taken := await self._take(seen, fence)) is not None:
+                        return taken, Lease(Fence(self.name, taken.fence), self.expires(begun))
+                    seen, since = await self.leases.look(self.name), time.monotonic()  # somebody was faster: wait anew
             await asyncio.sleep(self.look_every_s)
             present = await self.leases.look(self.name)
             if present != seen:
                 seen, since = present, time.monotonic()
 
-    async def _take(self, seen: Held | None) -> Held | None:
-        """The lease, unless somebody else was faster. First the event: from then on the former holder is refused."""
-        fence = await self._log.newest(Fence(self.name, 0).stream)
+    def _is_being_taken(self, seen: Held | None, fence: int) -> bool:
+        """Whether somebody else has written down that it takes what nobody has, and is about to put its name there."""
+        if seen is not None and seen.holder == self._holder:
+            return False
+        return fence != (seen.fence if seen else 0)
+
+    async def _take(self, seen: Held | None, fence: int) -> Held | None:
+        """The lease, unless somebody else was faster. First the event: from then on the former holder is refused.
+
+        :param fence: the newest in the log
+        """
         if seen is None or seen.holder != self._holder or seen.fence != fence:
             try:
                 fence = await self._write_down(fence + 1)
@@ -150,6 +161,7 @@ class _Contest:
         taken = Held(self.name, self._holder, fence, seen.beat + 1 if seen else 1)
         if not await self.leases.put(taken, seen):
             return None
+        _log.info("a lease is held", lease=self.name, fence=fence, holder=self._holder)
         return taken
 
     async def _write_down(self, version: int) -> int:

@@ -12,6 +12,7 @@ import hmac
 import random
 import ssl
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -62,12 +63,7 @@ class Post:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=1, ssl=self._trusted),
-            timeout=aiohttp.ClientTimeout(total=self._webhook.timeout_s),
-            headers={hdrs.USER_AGENT: "tespes", hdrs.CONTENT_TYPE: CONTENT_TYPE, **self._at.login},
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        self._session = session(self._trusted, self._webhook.timeout_s, {hdrs.CONTENT_TYPE: CONTENT_TYPE, **self._at.login})
         return self
 
     async def __aexit__(
@@ -97,6 +93,16 @@ class Post:
             async with asyncio.timeout(_REST_S):
                 await answer.content.read(_REST_BYTES)
         return None
+
+
+def session(trusted: ssl.SSLContext, timeout_s: float, headers: Mapping[str, str]) -> aiohttp.ClientSession:
+    """One connection, which is kept for the next request, and no cookies."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=1, ssl=trusted),
+        timeout=aiohttp.ClientTimeout(total=timeout_s),
+        headers={hdrs.USER_AGENT: "tespes", **headers},
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
 
 
 def signed(key: bytes, event_id: str, at: int, body: bytes) -> dict[str, str]:

@@ -24,8 +24,9 @@ from tespes import errors
 from tespes.events import Entry, cloud
 from tespes.flow import message
 from tespes.flow.flight import BROKEN, Flight
-from tespes.flow.follow import follow, is_ahead
+from tespes.flow.follow import follow
 from tespes.flow.lead import Lease
+from tespes.flow.progress import begun
 from tespes.pulsar import broker
 from tespes.store import Checkpoints, Fence, Log
 
@@ -68,7 +69,7 @@ class Publisher:
         pause = _BACK_OFF_S[0]
         try:
             while True:
-                flight = Flight(await self._begin())
+                flight = Flight(await begun(self._log, self._checkpoints, NAME))
                 try:  # not within broker.talking: a TaskGroup that fails counts as a cancellation for ever (Python below 3.13)
                     await self._connected(flight, lease.fence)
                 except* (*BROKEN, errors.CorruptLog, errors.SetupError) as group:
@@ -77,19 +78,6 @@ class Publisher:
                 await asyncio.sleep(pause)
         finally:
             self.trouble = None
-
-    async def _begin(self) -> int:
-        """The position behind which it goes on.
-
-        A position beyond the end is of another log, and says nothing of what was published of this one: only from the
-        beginning on nothing is left out, and consumers drop what they know.
-        """
-        position = await self._checkpoints.position(NAME)
-        if not await is_ahead(self._log, position):
-            return position
-        _log.error("the publisher is ahead of the log and begins anew", position=position)
-        await self._checkpoints.reset(NAME, 0)
-        return 0
 
     async def _connected(self, flight: Flight, fence: Fence | None) -> None:
         """Until the connection is gone, or nothing is confirmed."""

@@ -14,10 +14,11 @@ import structlog
 from tespes import errors, events
 from tespes.events import Entry
 from tespes.flow.collector import NAME, Collector
-from tespes.flow.follow import follow, is_ahead, patiently
+from tespes.flow.follow import follow, patiently
 from tespes.flow.lead import Lease
 from tespes.flow.otlp import complaint, encoded
 from tespes.flow.post import Refused, next_try_s
+from tespes.flow.progress import Progress
 from tespes.projections import spans
 from tespes.projections.spans import Trace
 from tespes.store import Checkpoints, Log
@@ -34,7 +35,6 @@ _ENDS: Final = frozenset(
 )
 _TASKS_AT_ONCE: Final = 50
 _SPANS_AT_ONCE: Final = 2000  # about a megabyte; collectors take 20
-_SAVE_EVERY_S: Final = 0.5
 _TRIES: Final = 8  # of something that is refused for what it is
 _AGAIN_S: Final = 5.0
 
@@ -56,7 +56,7 @@ class Teller:
         self._collector = collector
         self._service_id = service_id
         self._lease = Lease(None, float("-inf"))
-        self._done = self._saved = 0
+        self._progress = Progress(log, checkpoints, NAME)
         self.trouble: str | None = None
         self.lost = 0
 
@@ -70,8 +70,7 @@ class Teller:
         :raises errors.LeaseLost: another process does it now; errors.StoreUnavailable: the database is away
         """
         self._lease = lease
-        await self._checkpoints.move(NAME, 0, lease.fence)
-        self._done = self._saved = await self._begin()
+        await self._progress.begin(lease.fence)
         try:
             while True:
                 try:
@@ -82,23 +81,14 @@ class Teller:
         finally:
             self.trouble = None
 
-    async def _begin(self) -> int:
-        """The position behind which it goes on; all of the log, if that position is of another one, as after a restore."""
-        position = await self._checkpoints.position(NAME)
-        if not await is_ahead(self._log, position):
-            return position
-        _log.error("traces were told ahead of the log and begin anew", position=position)
-        await self._checkpoints.reset(NAME, 0)
-        return 0
-
     async def _follow(self) -> None:
         async with self._collector:
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(follow(NAME, self._log, self._done, self._tell))
-                    group.create_task(self._save_often())
+                    group.create_task(follow(NAME, self._log, self._progress.done, self._tell))
+                    group.create_task(self._progress.save_often())
             finally:
-                await self._save()
+                await self._progress.save()
 
     async def _tell(self, entries: Sequence[Entry]) -> None:
         over = [entry for entry in entries if any(stored.type in _ENDS for stored in entry.commit.events)]
@@ -106,8 +96,8 @@ class Teller:
             some = over[first : first + _TASKS_AT_ONCE]
             async for traces in self._traces([entry.commit.stream for entry in some]):
                 await self._until_taken(traces)
-            self._done = some[-1].position
-        self._done = entries[-1].position
+            self._progress.done = some[-1].position
+        self._progress.done = entries[-1].position
 
     async def _traces(self, task_ids: Sequence[str]) -> AsyncIterator[list[Trace]]:
         """Those that are to be told, as many at a time as a collector likes to take."""
@@ -170,22 +160,3 @@ class Teller:
         for trace in traces:
             _log.error("a task has no trace, for the collector refuses it", task_id=trace.task_id, reason=reason)
         self.trouble = None
-
-    async def _save_often(self) -> None:
-        while True:
-            await asyncio.sleep(_SAVE_EVERY_S)
-            await self._save()
-
-    async def _save(self) -> None:
-        """Write down how far it is, if the database is there; else next time.
-
-        :raises errors.LeaseLost: another process does it now
-        """
-        done = self._done
-        if done == self._saved:
-            return
-        try:
-            await self._checkpoints.move(NAME, done, self._lease.fence)
-            self._saved = done
-        except errors.Unavailable as error:
-            _log.warning("how far traces are told could not be saved", reason=str(error))
