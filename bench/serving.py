@@ -17,6 +17,7 @@ NO_BROKER = "amqp://guest:guest@127.0.0.1:9/"  # nothing listens there: for serv
 API_AND_VIEW = "api,project"
 _START_WITHIN_S = 30.0
 _STOP_WITHIN_S = 15.0
+_KEY = "the same for all of several processes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ async def serve(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**_inherited(), **environment},
+            env={**_inherited(), "TESPES_RUNNER__KEY": _KEY, **environment},
             cwd=state_dir,
         )
     try:
