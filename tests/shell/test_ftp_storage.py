@@ -211,12 +211,26 @@ async def test_links_are_what_they_lead_to(server: FtpServer, folder: Path) -> N
 @pytest.mark.parametrize("server", ["vsftpd", "pyftpdlib", "pyftpdlib antique"], indirect=True)
 @on_uvloop
 async def test_a_link_to_a_directory_above_is_found_out(server: FtpServer, folder: Path) -> None:
-    """A listing that would never end is refused, soon."""
-    (folder / "deep" / "deeper").mkdir(parents=True)
-    (folder / "deep" / "deeper" / "up").symlink_to("../..")
-    (folder / "deep" / "deeper" / "up too").symlink_to("..")
+    """A listing that would never end is refused, soon; and before the system itself refuses to follow so many links."""
+    deepest = folder.joinpath(*"abcdefgh")
+    deepest.mkdir(parents=True)
+    (deepest / "up").symlink_to("/".join(".." for _ in "abcdefgh"))
+    (deepest / "up too").symlink_to("/".join(".." for _ in "bcdefgh"))
     async with ftp(known(server), ca_file=ca_file(server), silence_s=5) as storage:
         with pytest.raises(errors.TransferRefused, match=r"more than 64 directories .* a link led to a directory above"):
+            await listed(storage, f"{server.url}/{folder.name}")
+
+
+@pytest.mark.parametrize("server", ["vsftpd", "pyftpdlib", "pyftpdlib antique"], indirect=True)
+@pytest.mark.parametrize("target", [".", "..", "../.."])
+@on_uvloop
+async def test_a_directory_inside_itself_is_found_out(server: FtpServer, folder: Path, target: str) -> None:
+    """Before the server follows no more links, which looks like an end: then every file would be there forty times."""
+    (folder / "deep" / "deeper").mkdir(parents=True)
+    (folder / "deep" / "deeper" / "file").write_bytes(CONTENT)
+    (folder / "deep" / "deeper" / "around").symlink_to(target)
+    async with ftp(known(server), ca_file=ca_file(server), silence_s=5) as storage:
+        with pytest.raises(errors.TransferRefused, match=r"12 times inside itself, as if a link led to a directory above"):
             await listed(storage, f"{server.url}/{folder.name}")
 
 

@@ -15,6 +15,7 @@ from tespes.storage.promise import Entry
 
 _MANY_LINES: Final = 1000  # more take so long to read that everybody else would wait
 _SHOWN_BYTES: Final = 200
+_ROUNDS: Final = 12  # far below the 40 links that Linux follows: a server that follows no more shows an end where none is
 
 
 async def walk(session: Session, path: str) -> AsyncGenerator[Entry]:
@@ -33,9 +34,23 @@ async def walk(session: Session, path: str) -> AsyncGenerator[Entry]:
             if entry.is_directory:
                 inside.append(entry.name)
         left.extend(reversed(inside))
-        if inside and inside[0].count("/") >= DEEPEST:
-            why = f"more than {DEEPEST} directories inside each other, as if a link led to a directory above it"
-            raise errors.TransferRefused(f"{why}: {inside[0][:100]}…")
+        if inside:
+            _must_end(inside[0])
+
+
+def _must_end(name: str) -> None:
+    how = ""
+    if name.count("/") >= DEEPEST:
+        how = f"more than {DEEPEST} directories inside each other"
+    elif _goes_around(name.split("/")):
+        how = f"the same directory {_ROUNDS} times inside itself"
+    if how:
+        raise errors.TransferRefused(f"{how}, as if a link led to a directory above it: {name[:100]}…")
+
+
+def _goes_around(path: Sequence[str]) -> bool:
+    """Whether it ends with the same few names again and again."""
+    return any(list(path[-_ROUNDS * few :]) == [*path[-few:]] * _ROUNDS for few in range(1, len(path) // _ROUNDS + 1))
 
 
 async def _named_directory(session: Session, path: str, name: str) -> list[Entry]:
