@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tespes.store import conditions, mongodb, sqlite, version
+from tespes.store import conditions, sqlite, version
 from tespes.store.generations import Generations
 from tespes.store.log import Log
 from tespes.store.promise import Blobs, Checkpoints, Documents, Fence, Group, Upload, Uploads
@@ -55,6 +55,8 @@ async def open_store(
     :raises errors.SetupError: it cannot be used
     """
     if options.mongodb_uri:
+        from tespes.store import mongodb  # noqa: PLC0415 - its library is a tenth of the memory of who uses SQLite
+
         version.check(version.of_directory(state_dir), f"the state directory {state_dir}")  # keys and seals are kept there
         uri, database, close_s = options.mongodb_uri, options.mongodb_database, options.close_s
         tables = await mongodb.open_tables(uri, database, stack, writable=writable, restoring=restoring, close_s=close_s)
