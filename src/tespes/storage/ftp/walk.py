@@ -15,7 +15,7 @@ from tespes.storage.promise import Entry
 
 _MANY_LINES: Final = 1000  # more take so long to read that everybody else would wait
 _SHOWN_BYTES: Final = 200
-_ROUNDS: Final = 12  # far below the 40 links that Linux follows: a server that follows no more shows an end where none is
+_ROUNDS: Final = 20  # half of the links that Linux follows: a server that follows no more shows an end where none is
 
 
 async def walk(session: Session, path: str) -> AsyncGenerator[Entry]:
