@@ -56,8 +56,10 @@ async def publish(channel: AbstractChannel, exchange: str, key: str, body: bytes
 
 
 async def take(queue: AbstractQueue, *, within_s: float = 15.0) -> bytes:
-    async with asyncio.timeout(within_s), queue.iterator(no_ack=True) as messages:
+    """The next message; those that came with it go back to their place."""
+    async with asyncio.timeout(within_s), queue.iterator() as messages:
         async for message in messages:
+            await message.ack()
             return message.body
     raise AssertionError
 
