@@ -5,7 +5,7 @@ is read and folded. So every process sees what every other one wrote.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -67,7 +67,7 @@ class Folds(Generic[Value]):
             entries = await self._log.read_stream(stream, known.newest if known else 0)
             if known is not None and any(map(redact.gives_orders, entries)):
                 known, entries = None, await self._log.read_stream(stream)
-            return self._after(entries, known)
+            return self.advance(known, *entries) if entries else known
         self._folds.move_to_end(stream)
         return known
 
@@ -75,24 +75,20 @@ class Folds(Generic[Value]):
         """The stream as it was when it was last looked at here, if it is kept: perhaps not as it is now."""
         return self._folds.get(stream)
 
-    def advance(self, known: Fold[Value] | None, entry: Entry) -> Fold[Value]:
-        """The fold after an entry that follows `known`."""
-        value = known.value if known else None
-        for recorded in events.recorded(entry):
-            value = self._step(value, recorded)
-        stream, commit = entry.commit.stream, entry.commit
-        if value is None:
-            raise errors.CorruptLog(f"the stream {stream} does not begin with what begins it")
-        size_bytes = commit.size_bytes + (known.size_bytes if known else _FOLD_BYTES)
-        last = events.event_id(commit.id, len(commit.events) - 1)
-        fold = Fold(value, commit.version, entry.last_version, size_bytes, last)
-        self._keep(stream, fold)
-        return fold
-
-    def _after(self, entries: Sequence[Entry], known: Fold[Value] | None) -> Fold[Value] | None:
+    def advance(self, known: Fold[Value] | None, *entries: Entry) -> Fold[Value]:
+        """The fold after entries that follow `known`; at least one."""
+        value, size_bytes = (known.value, known.size_bytes) if known else (None, _FOLD_BYTES)
         for entry in entries:
-            known = self.advance(known, entry)
-        return known
+            size_bytes += entry.commit.size_bytes
+            for recorded in events.recorded(entry):
+                value = self._step(value, recorded)
+        last = entries[-1]
+        if value is None:
+            raise errors.CorruptLog(f"the stream {last.commit.stream} does not begin with what begins it")
+        event_id = events.event_id(last.commit.id, len(last.commit.events) - 1)
+        fold = Fold(value, last.commit.version, last.last_version, size_bytes, event_id)
+        self._keep(last.commit.stream, fold)
+        return fold
 
     def _keep(self, stream: str, fold: Fold[Value]) -> None:
         """Unless a newer one is kept. Those not used for the longest time go first."""
