@@ -402,6 +402,17 @@ async def test_a_backup_that_is_cut_off_is_none(tmp_path: Path, kept: Path) -> N
     )
 
 
+async def test_parts_without_what_says_what_they_belong_to_are_left_alone(a_store: Store, kept: Path) -> None:
+    """That may be all that was lost."""
+    await histories.write(a_store, 3)
+    await backup.make(a_store, kept, None)
+    (kept / "backup.json").unlink()
+    left = sorted(kept.iterdir())
+    with pytest.raises(errors.SetupError, match=r"and no backup\.json: name another place, or empty it"):
+        await backup.make(a_store, kept, None)
+    assert sorted(kept.iterdir()) == left
+
+
 def _count(log: Path) -> int:
     """How many commits are in the file, in which there may be no table yet."""
     with suppress(sqlite3.OperationalError), closing(sqlite3.connect(f"file:{log}?mode=ro", uri=True)) as database:
