@@ -36,7 +36,8 @@ async def follow(name: str, log: Log, after: int, handle: Callable[[Sequence[Ent
             if entries:
                 await handle(entries)
                 after, poll = entries[-1].position, _POLL_S[0]
-                continue
+                if after != log.written:  # else: what came since, from here or elsewhere, the signal says
+                    continue
         except errors.Unavailable as error:
             _log.warning("a follower waits", follower=name, position=after, reason=str(error))
             await asyncio.sleep(_AGAIN_S)
