@@ -12,6 +12,7 @@ from tespes import errors
 Answer = TypeVar("Answer")
 
 _BUSY_S = 30.0
+_STATEMENTS = 128  # those of many rows, one for each number of rows, are 50 KiB and more each
 _NO_UTF8 = "Could not decode to UTF-8"
 
 
@@ -66,7 +67,7 @@ class Connection:
             timeout=self._busy_s,
             isolation_level=None,
             check_same_thread=False,
-            cached_statements=1024,
+            cached_statements=_STATEMENTS,
         )
         if self._writable:
             database.execute("PRAGMA journal_mode = WAL")

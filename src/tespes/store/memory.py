@@ -6,7 +6,7 @@ from typing import Final
 
 from tespes.store.shared import Sign
 
-_JOBS: Final = 100_000
+_JOBS: Final = 5_000  # more are well known without: who asks is in the same process, and heard each sign at once
 
 
 class Signs:
