@@ -64,6 +64,11 @@ async def take(queue: AbstractQueue, *, within_s: float = 15.0) -> bytes:
     raise AssertionError
 
 
+def is_on_disk(directory: Path, name: bytes) -> bool:
+    """Whether RabbitMQ's database has written down what is declared: it answers some milliseconds before."""
+    return any(name in file.read_bytes() for file in directory.rglob("LATEST.LOG"))
+
+
 def listening(pid: int) -> set[tuple[str, int]]:
     connections = psutil.Process(pid).net_connections("tcp")
     return {(one.laddr.ip, one.laddr.port) for one in connections if one.status == psutil.CONN_LISTEN}
@@ -109,6 +114,8 @@ async def test_a_crash_of_its_owner_or_itself_loses_nothing(tmp_path: Path) -> N
             channel = await connection.channel()
             await channel.declare_queue("kept", durable=True)
             await publish(channel, "", "kept", b"hello")
+        while not is_on_disk(tmp_path, b"kept"):  # noqa: ASYNC110 - a file sends no event
+            await asyncio.sleep(0.02)
         await heir.kill()
         await heir.start()
         assert heir.pid != int(pid)
